@@ -1,0 +1,101 @@
+"""Array maths that every framework shares: native arrays in, native arrays out."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+Array = Any  # torch.Tensor, jax.Array, tf.Tensor or numpy.ndarray
+
+
+def namespace(a: Array) -> Any:
+    """The array-API namespace of `a`; for TensorFlow's tensors an alias over `keras.ops`."""
+    if type(a).__module__.partition(".")[0] == "tensorflow":
+        return _over_keras_ops()
+    return array_namespace(a)
+
+
+@cache
+def _over_keras_ops() -> SimpleNamespace:
+    from keras import ops
+
+    same = "abs max maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
+    same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum"
+    names = {name: getattr(ops, name) for name in same.split()}
+    return SimpleNamespace(
+        **names, concat=ops.concatenate, astype=ops.cast, permute_dims=ops.transpose, asarray=ops.convert_to_tensor
+    )
+
+
+def like(values: np.ndarray[Any, Any], a: Array) -> Array:
+    """`values` as an array of `a`'s framework, type and device."""
+    xp = namespace(a)
+    if type(a).__module__.partition(".")[0] == "tensorflow":
+        return xp.asarray(values, dtype=a.dtype)
+    return xp.asarray(values, dtype=a.dtype, device=device(a))
+
+
+def to_numpy(a: Array) -> np.ndarray[Any, Any]:
+    """`a` on the host; half precision becomes float32, which NumPy's users expect."""
+    if hasattr(a, "detach"):
+        a = a.detach().cpu()
+        a = a.float() if a.is_floating_point() and a.element_size() < 4 else a
+    values = np.asarray(a)
+    wide = values.dtype.kind in "iub" or values.dtype in (np.float32, np.float64)
+    return values if wide else values.astype(np.float32)
+
+
+def tile(a: Array, times: int) -> Array:
+    """`times` copies of `a` behind each other along the first axis."""
+    return a if times == 1 else namespace(a).concat([a] * times, axis=0)
+
+
+def relu(a: Array) -> Array:
+    """The positive part of `a`."""
+    return namespace(a).maximum(a, namespace(a).zeros_like(a))
+
+
+def resize(a: Array, size: tuple[int, int]) -> Array:
+    """Bilinear resize of the last two axes to `size` (height, width), half-pixel centres, edges held.
+
+    Two small matrix products, so that it is the same in every framework and differentiable.
+    """
+    xp = namespace(a)
+    rows, columns = (like(_bilinear(old, new), a) for old, new in zip(a.shape[-2:], size))
+    return xp.matmul(xp.matmul(rows, a), columns.T if hasattr(columns, "mT") else xp.permute_dims(columns, (1, 0)))
+
+
+@cache
+def _bilinear(old: int, new: int) -> np.ndarray[Any, Any]:
+    """(new, old) weights: how much of each old sample goes into each new one."""
+    at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    low = np.minimum(at.astype(int), max(old - 2, 0))
+    weights = np.zeros((new, old))
+    weights[np.arange(new), low] = 1 - (at - low)
+    weights[np.arange(new), np.minimum(low + 1, old - 1)] += at - low
+    return weights
+
+
+def normal(x: Array, random_state: int, k: int) -> Array:
+    """Draw `k`: standard normal noise of one image of `x`, the same for every image of the call.
+
+    It depends on `random_state`, `k` and the kind of device alone, so that neither the chunk nor the batch moves a map.
+    """
+    shape = tuple(x.shape[1:])
+    seed = np.random.SeedSequence([random_state, k])
+    if hasattr(x, "is_cuda") and x.is_cuda:
+        return _normal_on_device(x, shape, int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+    draw = np.random.Generator(np.random.SFC64(seed)).standard_normal(shape, dtype=np.float32)
+    return like(draw, x)
+
+
+def _normal_on_device(x: Array, shape: tuple[int, ...], seed: int) -> Array:
+    """Drawing where the model lives saves a copy from the host for each sample."""
+    import torch
+
+    generator = torch.Generator(device=x.device).manual_seed(seed)
+    return torch.randn(shape, generator=generator, device=x.device, dtype=torch.float32).to(x.dtype)

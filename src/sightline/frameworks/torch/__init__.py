@@ -1,0 +1,1 @@
+"""PyTorch: the adapter and its loader."""

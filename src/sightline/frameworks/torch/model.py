@@ -1,0 +1,151 @@
+"""The PyTorch adapter: one forward and one backward pass of a twin of the user's module."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+from sightline.errors import ModelError
+from sightline.frameworks.torch.outputs import choose, first_tensor
+from sightline.frameworks.torch.pool import Spare, borrowed
+from sightline.frameworks.torch.taps import Taps, tapped
+from sightline.frameworks.torch.twin import twin
+from sightline.frameworks.torch.watch import Watch
+from sightline.model import Edit, Layer, Place, Rule, Target, Trace
+
+_LAYERS: weakref.WeakKeyDictionary[nn.Module, dict[Any, list[Layer]]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """Any `nn.Module`, on any device; the module itself is never touched."""
+
+    module: nn.Module
+    inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the inputs that are not explained
+    input: str | None = None  # the keyword of the input that is explained; None: the first argument
+    output: str | int | None = None
+    chunk: int = 4
+    channel: int = -3
+
+    def array(self, x: Any) -> torch.Tensor:
+        """`x` in the model's precision, on its device, channels last where the model has convolutions."""
+        own = _first_weight(self.module)
+        x = torch.as_tensor(x) if own is None else torch.as_tensor(x).to(own.device)
+        if x.is_floating_point() or x.dtype == torch.uint8:
+            x = x.to(own.dtype if own is not None else torch.get_default_dtype())
+        return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.ndim == 4 else x
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the image is laid out channels last: from the model alone, never from the batch."""
+        own = _first_weight(self.module)
+        narrow = own is not None and own.dtype != torch.float64
+        return narrow and any(p.ndim == 4 for p in self.module.parameters())
+
+    def places(self, x: torch.Tensor) -> list[Layer]:
+        """The layers of the module as one pass of the first image meets them; remembered for each shape."""
+        known = _LAYERS.setdefault(self.module, {})
+        key = (tuple(x.shape[1:]), tuple((name, type(m)) for name, m in self.module.named_modules()))
+        if key not in known:
+            known.clear()
+            known[key] = self._meet(x[:1])
+        return known[key]
+
+    def _meet(self, x: torch.Tensor) -> list[Layer]:
+        module = twin(self.module)
+        originals = dict(self.module.named_modules())
+        layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
+
+        def meet(name: str, m: nn.Module, y: Any) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            tensor = first_tensor(y)
+            if tensor is not None and tensor.ndim > 1:
+                place = name if calls[name] == 1 else f"{name}:{calls[name]}"
+                kind, own = type(m).__name__.lower(), any(True for _ in m.parameters(recurse=False))
+                layers.append(Layer(place, kind, tuple(tensor.shape[1:]), self.channel, own, originals.get(name)))
+
+        for name, m in [] if isinstance(module, torch.jit.ScriptModule) else module.named_modules():
+            if name:
+                m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
+        with torch.no_grad():
+            self._call(module, self.array(x))
+        return layers
+
+    def run(
+        self,
+        x: torch.Tensor,
+        *,
+        at: Sequence[Place] = (),
+        edit: Mapping[Place, Edit] | None = None,
+        target: Target | Callable[..., Any] | None = None,
+        rule: Rule | None = None,
+    ) -> Trace:
+        """One pass of a twin, recorded from the shallowest place in `at` on; see `sightline.model.Model.run`."""
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(torch.set_grad_enabled(target is not None))
+            spare = stack.enter_context(borrowed(self.module))
+            taps = stack.enter_context(tapped(spare, at, edit or {}, target is not None))
+            outputs, head = self._watched(spare, taps, self.array(x).detach(), rule)
+            if target is None:
+                return Trace(outputs, None, taps.values, {}, head)
+            score = target(outputs)
+            score = score[None] if score.ndim == 1 else score
+            grads = _gradients(score, taps.values) if at else {}
+        values = {place: value.detach() for place, value in taps.values.items()}
+        return Trace(outputs.detach(), score.detach(), values, grads, head)
+
+    def _watched(self, spare: Spare, taps: Taps, x: torch.Tensor, rule: Rule | None) -> tuple[torch.Tensor, str]:
+        """The outputs before the head. A twin known to have no head, and no rule, is spared the function mode."""
+        if rule is None and spare.heads.get(self.output) == "":
+            outputs, head = choose(self._call(spare.module, taps.tap("", x)), self.output), ""
+        else:
+            with Watch(rule) as watch, taps.telling(watch.places if rule else None):
+                given = self._call(spare.module, taps.tap("", x))
+            outputs, head = watch.before_head(choose(given, self.output))
+            spare.heads[self.output] = head
+            _check_hits(rule, watch.hits)
+        taps.check()
+        return outputs, head
+
+    def _call(self, module: nn.Module, x: torch.Tensor) -> Any:
+        others = {
+            name: value.repeat(x.shape[0] // value.shape[0], *[1] * (value.ndim - 1))
+            for name, value in self.inputs.items()
+        }
+        return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+
+def _first_weight(module: nn.Module) -> torch.Tensor | None:
+    """The first parameter or buffer that holds numbers with a fraction: it tells precision and device."""
+    return next((t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point()), None)
+
+
+def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dict[Place, torch.Tensor]:
+    """The gradient of each score at each place: (k, n, ...)."""
+    if not score.requires_grad:
+        raise ModelError(
+            "a model was given whose scores have no gradient (quantised or detached); the method needs one.",
+            "Use a method that needs no gradient, such as occlusion, or the model in floating point.",
+        )
+    leaves, last = list(values.values()), score.shape[0] - 1
+    each = [
+        torch.autograd.grad(row.sum(), leaves, retain_graph=j < last, allow_unused=True, materialize_grads=True)
+        for j, row in enumerate(score)
+    ]
+    return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*each))}
+
+
+def _check_hits(rule: Rule | None, hits: int) -> None:
+    if rule is not None and not hits:
+        raise ModelError(
+            f"the backward rule {getattr(rule, '__name__', 'given')!r} met none of its operations (ReLU) in this model.",
+            "Use a model with ReLUs that is not TorchScript, or a method without a rule, such as gradient.",
+        )

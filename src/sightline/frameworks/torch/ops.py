@@ -1,0 +1,60 @@
+"""Which of torch's functions are one operation, however they are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+Func = Callable[..., Any]
+T = torch.Tensor
+
+RELU = {torch.relu, torch.relu_, F.relu, F.relu_, T.relu, T.relu_}
+RELU6 = {F.relu6, F.hardtanh, F.hardtanh_, torch._C._nn.hardtanh, torch._C._nn.relu6}
+CLAMP = {torch.clamp, torch.clamp_, T.clamp, T.clamp_, torch.clamp_min, torch.clamp_min_, T.clamp_min, T.clamp_min_}
+SOFTMAX = {F.softmax, torch.softmax, T.softmax, F.log_softmax, torch.log_softmax, T.log_softmax}
+SIGMOID = {F.sigmoid, torch.sigmoid, T.sigmoid, torch.sigmoid_, T.sigmoid_, torch.special.expit}
+SHAPE = {T.squeeze, torch.squeeze, T.flatten, torch.flatten, T.reshape, torch.reshape, T.view, T.unsqueeze}
+SHAPE |= {torch.unsqueeze, T.permute, torch.permute, T.transpose, torch.transpose, T.__getitem__, T.contiguous}
+
+KINDS: dict[Func, str] = {
+    **dict.fromkeys((F.linear, F.bilinear), "linear"),
+    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), "conv"),
+    **dict.fromkeys((F.conv_transpose2d, torch.conv_transpose2d), "conv"),
+    **dict.fromkeys((F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm), "norm"),
+    **dict.fromkeys((F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d), "pool"),
+    **dict.fromkeys((torch.add, T.add, T.add_, T.__add__, T.__radd__, T.__iadd__), "add"),
+    **dict.fromkeys((torch.mul, T.mul, T.mul_, T.__mul__, T.__rmul__, T.__imul__), "mul"),
+    **dict.fromkeys((torch.matmul, T.matmul, T.__matmul__, torch.bmm, T.bmm), "matmul"),
+    **dict.fromkeys((F.gelu, F.silu, F.leaky_relu, F.elu, F.selu, F.hardswish, F.mish, torch.tanh, T.tanh), "activation"),
+    **dict.fromkeys((torch.cat, torch.concat), "concat"),
+    **dict.fromkeys((F.scaled_dot_product_attention, F.multi_head_attention_forward), "attention"),
+    **dict.fromkeys(RELU, "relu"),
+    **dict.fromkeys(SOFTMAX, "softmax"),
+    **dict.fromkeys(SIGMOID, "sigmoid"),
+}
+
+
+def kind_of(func: Func, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The kind of a call and what a rule must know of it ("" for a call that is no operation of its own)."""
+    if func in RELU:
+        return "relu", {"limit": math.inf}
+    if func in RELU6 or func in CLAMP:
+        low, high = _bounds(func, args, kwargs)
+        return ("relu", {"limit": high}) if low == 0 else ("", {})
+    return KINDS.get(func, ""), {}
+
+
+def _bounds(func: Func, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Lower and upper limit of a hardtanh or a clamp."""
+    if func in (F.relu6, torch._C._nn.relu6):
+        return 0, 6.0
+    hard = func in RELU6
+    names, default = (("min_val", "max_val"), (-1.0, 1.0)) if hard else (("min", "max"), (None, None))
+    given = dict(zip(names, args[1:])) | {name: kwargs[name] for name in names if name in kwargs}
+    low, high = (given.get(name, fallback) for name, fallback in zip(names, default))
+    low = None if isinstance(low, T) else low
+    return low, math.inf if high is None else high

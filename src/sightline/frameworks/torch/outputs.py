@@ -1,0 +1,60 @@
+"""What a module gave: the one tensor that is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from sightline.errors import ModelError
+
+
+def choose(given: Any, output: str | int | None) -> torch.Tensor:
+    """The output called `output`; the only one where the caller named none. ModelError if that is not one tensor."""
+    if output is not None:
+        given = _named(given, output)
+    elif isinstance(given, tuple | list) and len(given) == 1:
+        given = given[0]
+    if isinstance(given, torch.Tensor):
+        return given
+    raise ModelError(
+        f"the model returned {_described(given)}; expected one tensor of scores.",
+        "Say which output is explained, for example output='logits' for a dictionary or output=0 for a tuple.",
+    )
+
+
+def _named(given: Any, output: str | int) -> Any:
+    try:
+        return given[output]
+    except (KeyError, IndexError, TypeError):
+        raise ModelError(
+            f"output {output!r} was given; the model returned {_described(given)}.", "Name one of these."
+        ) from None
+
+
+def _described(given: Any) -> str:
+    if isinstance(given, Mapping):
+        return f"a dictionary with {', '.join(map(repr, given))}"
+    if isinstance(given, tuple | list):
+        return f"a {type(given).__name__} of {len(given)}"
+    return "a tensor" if isinstance(given, torch.Tensor) else f"a {type(given).__name__}"
+
+
+def first_tensor(given: Any) -> torch.Tensor | None:
+    """The first tensor in whatever a module took or gave."""
+    if isinstance(given, torch.Tensor):
+        return given
+    return next((leaf for leaf in tree_flatten(given)[0] if isinstance(leaf, torch.Tensor)), None)
+
+
+def with_first_tensor(given: Any, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:
+    """`given` with its first tensor changed."""
+    if isinstance(given, torch.Tensor):
+        return change(given)
+    leaves, tree = tree_flatten(given)
+    at = next((i for i, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)), None)
+    if at is None:
+        return given
+    return tree_unflatten([*leaves[:at], change(leaves[at]), *leaves[at + 1 :]], tree)

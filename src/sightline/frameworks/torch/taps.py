@@ -1,0 +1,111 @@
+"""Hooks on a twin: what to record, and what to put in place of a value on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from sightline.errors import LayerError
+from sightline.frameworks.torch.outputs import with_first_tensor
+from sightline.frameworks.torch.pool import Spare
+from sightline.model import Edit, Place
+
+
+class Taps:
+    """The places of one pass: `values` is what was recorded."""
+
+    def __init__(self, spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool) -> None:
+        """Hooks for `at` and `edit` on the twin; with `grads`, what is recorded starts the graph."""
+        self.spare, self.at, self.edit, self.grads = spare, set(at), edit, grads
+        self.modules = spare.modules
+        self.values: dict[Place, torch.Tensor] = {}
+        self.handles: list[RemovableHandle] = []
+        self.met: set[Place] = set()
+        for place in dict.fromkeys([*at, *edit]):
+            self._place(place)
+
+    def tap(self, place: Place, y: torch.Tensor) -> torch.Tensor:
+        """Edit and record the value at a place. Nothing before the first recorded one keeps a graph."""
+        self.met.add(place)
+        if place in self.edit:
+            new = self.edit[place]
+            y = new(y) if callable(new) else new
+        if place not in self.at:
+            return y.clone() if place == "" else y
+        if self.grads and not y.requires_grad:
+            y = y.detach().requires_grad_()
+        self.values[place] = y
+        return y.clone()  # an operation in place may follow
+
+    def check(self) -> None:
+        """Every place was met, or LayerError."""
+        missed = sorted({*self.at, *self.edit} - self.met)
+        if missed:
+            raise LayerError(
+                f"layer {missed[0]!r} was given; a pass of this model never reaches it.",
+                "Take a name from `sightline layers MODEL`, which lists what a pass meets.",
+            )
+
+    @contextmanager
+    def telling(self, stack: list[str] | None) -> Iterator[None]:
+        """Keep `stack`, if there is one, at the module that runs."""
+        for name, module in self.modules.items() if stack is not None else ():
+            enter = module.register_forward_pre_hook(lambda m, given, name=name: stack.append(name))
+            leave = module.register_forward_hook(lambda m, given, y: stack.pop() and None)
+            self.handles += [enter, leave]
+        yield
+
+    def _place(self, place: Place) -> None:
+        if place == "":
+            return
+        if place.startswith("="):
+            self._parameter(place)
+            return
+        path, _, call = place.lstrip(":").partition(":")
+        if path not in self.modules:
+            raise LayerError(
+                f"layer {place!r} was given; the model has no module called {path!r}.",
+                "Take a name from `sightline layers MODEL`.",
+            )
+        calls = _Nth(int(call or 1), lambda given: with_first_tensor(given, lambda t: self.tap(place, t)))
+        module, before = self.modules[path], place.startswith(":")
+        hook = (lambda m, given: calls(given)) if before else (lambda m, given, y: calls(y))
+        add = module.register_forward_pre_hook if before else module.register_forward_hook
+        self.handles.append(add(hook))
+
+    def _parameter(self, place: Place) -> None:
+        owner, _, name = place[1:].rpartition(".")
+        own = self.modules[owner]._parameters if owner in self.modules else {}
+        if own.get(name) is None:
+            raise LayerError(
+                f"parameter {place!r} was given; the model has none of that name.",
+                "Take a name from the model's state_dict().",
+            )
+        self.spare.clean = False
+        value = self.tap(place, own.pop(name))
+        object.__setattr__(self.modules[owner], name, value)
+
+
+class _Nth:
+    """Lets the n-th value through `change` and leaves the others alone."""
+
+    def __init__(self, n: int, change: Callable[[Any], Any]) -> None:
+        self.n, self.change, self.count = n, change, 0
+
+    def __call__(self, given: Any) -> Any:
+        self.count += 1
+        return self.change(given) if self.count == self.n else given
+
+
+@contextmanager
+def tapped(spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool) -> Iterator[Taps]:
+    """Taps for one pass; the hooks are gone afterwards."""
+    taps = Taps(spare, at, edit, grads)
+    yield taps
+    for handle in taps.handles:  # after an exception the twin is thrown away as a whole
+        handle.remove()

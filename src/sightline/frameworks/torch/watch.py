@@ -1,0 +1,129 @@
+"""A function mode that watches a pass: it remembers the head's input, and bends backward passes by a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from sightline.frameworks.torch.ops import SHAPE, SIGMOID, SOFTMAX, kind_of
+from sightline.model import Op, Rule
+
+_WEIGHTS = {
+    "conv": {"weight": 1, "bias": 2},
+    "linear": {"weight": 1, "bias": 2},
+    "batch_norm": {"mean": 1, "variance": 2, "weight": 3, "bias": 4},
+    "layer_norm": {"weight": 2, "bias": 3},
+}
+_BINARY = {"add", "mul", "matmul"}
+
+
+class Watch(TorchFunctionMode):  # type: ignore[misc]
+    """Sees every form of an operation alike: module, function, method, in place, reused."""
+
+    def __init__(self, rule: Rule | None = None) -> None:
+        """`rule` bends the backward pass; None leaves it the derivative."""
+        super().__init__()
+        self.rule, self.hits, self.places = rule, 0, [""]
+        self._head: tuple[str, Any, Any] = ("", None, None)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """One call of torch; the mode itself is off while it runs."""
+        kwargs = kwargs or {}
+        y = func(*args, **kwargs) if self.rule is None else self._ruled(func, args, kwargs)
+        if func in SOFTMAX or func in SIGMOID:
+            self._head = ("softmax" if func in SOFTMAX else "sigmoid", y, args[0] if args else kwargs["input"])
+        elif args and args[0] is self._head[1] and func in SHAPE:
+            kind, _, before = self._head
+            self._head = (kind, y, func(before, *args[1:], **kwargs))
+        return y
+
+    def before_head(self, outputs: Any) -> tuple[Any, str]:
+        """(the scores before a softmax or sigmoid at the end, its kind), or the outputs themselves and ""."""
+        kind, y, before = self._head
+        return (before, kind) if outputs is y and kind else (outputs, "")
+
+    def _ruled(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not args and "input" in kwargs:
+            args, kwargs = (kwargs["input"],), {name: v for name, v in kwargs.items() if name != "input"}
+        kind, facts = kind_of(func, args, kwargs)
+        back = self.rule(_op(kind, facts, self.places[-1], func, args, kwargs)) if kind and self.rule else None
+        if back is None:
+            return func(*args, **kwargs)
+        self.hits += 1
+        return _Ruled.apply(lambda *xs: _again(func, kind, args, kwargs, xs), back, *_inputs(kind, args))
+
+
+class _Ruled(torch.autograd.Function):  # type: ignore[misc]
+    """An operation whose backward pass is `back(y, grad_y)`."""
+
+    @staticmethod
+    def forward(ctx: Any, call: Callable[..., Any], back: Any, *xs: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = call(*xs)
+        if y is xs[0]:
+            ctx.mark_dirty(y)  # the operation works in place, and what reads its input later must see that
+        ctx.save_for_backward(y)
+        ctx.back, ctx.count = back, len(xs)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        (y,) = ctx.saved_tensors
+        found = ctx.back(y, grads[0])
+        return (None, None, *(found if isinstance(found, tuple) else (found,)))
+
+
+def _op(kind: str, facts: dict[str, Any], place: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Op:
+    inputs = tuple(x.detach() for x in _inputs(kind, args))
+    if kind == "relu" and (getattr(func, "__name__", "").endswith("_") or kwargs.get("inplace")):
+        inputs = tuple(x.clone() for x in inputs)  # they are about to be overwritten
+    params = facts | {name: _weight(at, name, args, kwargs) for name, at in _weights_of(kind, func).items()}
+
+    def again(*xs: Any, **changed: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+        with torch.enable_grad():
+            leaves = [x.detach().clone().requires_grad_() for x in xs]
+            y = _again(func, kind, args, kwargs, tuple(x.clone() for x in leaves), changed)
+        return y.detach(), lambda g: torch.autograd.grad(y, leaves, g, retain_graph=True)
+
+    return Op(kind, place, inputs, params, again)
+
+
+def _inputs(kind: str, args: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
+    """The arguments that a gradient flows to."""
+    if kind == "concat":
+        return tuple(args[0])
+    count = 2 if kind in _BINARY else 1
+    return tuple(a for a in args[:count] if isinstance(a, torch.Tensor))
+
+
+def _weights_of(kind: str, func: Any) -> Mapping[str, int]:
+    name = getattr(func, "__name__", "") if kind == "norm" else kind
+    return _WEIGHTS.get(name, {})
+
+
+def _weight(at: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[at] if at < len(args) else kwargs.get(name)
+
+
+def _again(
+    func: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], xs: tuple[Any, ...], changed: Any = None
+) -> Any:
+    """`func` once more on `xs` in place of its inputs, with the weights named in `changed` replaced."""
+    given, named = list(args), dict(kwargs)
+    if kind == "concat":
+        given[0] = list(xs)
+    else:
+        rest = iter(xs)
+        count = 2 if kind in _BINARY else 1
+        given[:count] = [next(rest) if isinstance(a, torch.Tensor) else a for a in given[:count]]
+    for name, at in _weights_of(kind, func).items():
+        if changed and name in changed:
+            if at < len(given):
+                given[at] = changed[name]
+            else:
+                named[name] = changed[name]
+    return func(*given, **named)

@@ -1,0 +1,67 @@
+"""The registry of methods: `@method` enters a function, with what it needs, costs and cites."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sightline.arrays import Array
+from sightline.errors import MethodError, nearest
+
+Checks = dict[str, Array]  # a fact for each target and image: (k, n)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A function over the seam and what must be known of it before it runs."""
+
+    name: str
+    function: Callable[..., Any]
+    needs: frozenset[str]  # "gradient", "layer", "rule"
+    family: str
+    cost: str  # in bare passes: F forward, FB forward and backward
+    source: str
+    reduce: str  # how its channels become one number a pixel
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its docstring."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The options of the method itself, with their defaults."""
+        named = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY and p.name != "layer"}
+
+    def attribute(self, *args: Any, **params: Any) -> tuple[Array, Checks]:
+        """The attribution (k, n, ...) and what a reader should know of it."""
+        found = self.function(*args, **params)
+        return found if isinstance(found, tuple) else (found, {})
+
+
+METHODS: dict[str, Method] = {}
+
+
+def method(
+    *needs: str, family: str, cost: str, source: str, reduce: str = "sum"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function under its own name, with hyphens."""
+
+    def enter(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__.replace("_", "-")
+        METHODS[name] = Method(name, function, frozenset(needs), family, cost, source, reduce)
+        return function
+
+    return enter
+
+
+def find(name: str) -> Method:
+    """The method called `name`, underscores and capitals allowed; MethodError with the nearest name if there is none."""
+    key = str(name).lower().replace("_", "-")
+    if key not in METHODS:
+        hint = nearest(key, METHODS, "the list of `sightline methods`")
+        raise MethodError(f"method {name!r} was given; expected one of {', '.join(sorted(METHODS))}.", hint)
+    return METHODS[key]

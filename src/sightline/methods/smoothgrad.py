@@ -1,0 +1,48 @@
+"""SmoothGrad, for any method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sightline.arrays import Array, namespace, normal, tile
+from sightline.method import find, method
+from sightline.model import Model, Target
+from sightline.stream import packs
+
+
+@method(family="wrapper", cost="samples × the method smoothed", source="Smilkov et al. 2017, arXiv:1706.03825; Adebayo et al. 2018, arXiv:1810.03307")
+def smoothgrad(
+    model: Model,
+    x: Array,
+    target: Target,
+    *,
+    of: str = "gradient",
+    samples: int = 25,
+    noise: float = 0.15,
+    form: str = "mean",
+    random_state: int = 0,
+    **params: Any,
+) -> Array:
+    """Another method's attribution, averaged over copies of the image with Gaussian noise.
+
+    Shape and units are those of the method `of`. `noise` is the standard deviation as a share of each image's range of
+    values; `form` is "mean", "squared" (mean of the squares) or "variance". Options that are not its own go to the
+    method smoothed. It shows what the neighbourhood of the image has in common, which need not be what the image has.
+    """
+    xp, smoothed = namespace(x), find(of)
+    axes = tuple(range(1, x.ndim))
+    deviation = noise * (xp.max(x, axis=axes, keepdims=True) - xp.min(x, axis=axes, keepdims=True))
+    noisy = (x + deviation * normal(x, random_state, k) for k in range(samples))
+    seen, mean, spread = 0, 0.0, 0.0
+    for count, pack in packs(model, noisy):
+        given = {name: tile(v, count) if getattr(v, "shape", None) == x.shape else v for name, v in params.items()}
+        found, _ = smoothed.attribute(model, pack, target.repeat(count), **given)
+        found = xp.reshape(found, (found.shape[0], count, x.shape[0], *found.shape[2:]))
+        found = found * found if form == "squared" else found
+        step = xp.mean(found, axis=1) - mean
+        if form == "variance":  # merged as Chan et al. 1983 do: the mean of squares less the squared mean cancels
+            within = xp.sum((found - xp.mean(found, axis=1, keepdims=True)) ** 2, axis=1)
+            spread = spread + within + step * step * (seen * count / (seen + count))
+        seen += count
+        mean = mean + step * (count / seen)
+    return spread / seen if form == "variance" else mean

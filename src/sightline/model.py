@@ -1,0 +1,163 @@
+"""The seam: what a method sees of a model, whatever the framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sightline.arrays import Array, namespace, tile
+
+Place = str
+"""Where in a model: "" the image, "layer4.2" an output, ":layer4.2" an input, "layer4:2" the second call,
+"=fc.weight" a parameter."""
+
+Edit = Array | Callable[[Array], Array]  # what stands at a place instead of its value
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place that a method may use, as one pass showed it."""
+
+    name: Place
+    kind: str
+    shape: tuple[int, ...]  # of one image
+    channel: int = -1  # axis of the channels, counted from the end
+    weighted: bool = False  # it has parameters of its own
+    object: Any = field(default=None, repr=False, compare=False)  # the framework's own layer
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Height and width of the feature map; None where the layer has none."""
+        if len(self.shape) != 3:
+            return None
+        height, width = (side for axis, side in enumerate(self.shape) if axis - 3 != self.channel)
+        return (height, width) if height * width > 1 else None
+
+    def spatial(self, a: Array) -> Array:
+        """`a` (..., *shape) with its axes in the order (..., height, width, channels)."""
+        return a if self.channel == -1 else namespace(a).moveaxis(a, self.channel, -1)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation of a pass, as a backward rule sees it."""
+
+    kind: str  # "relu", "conv", "linear", "norm", "pool", "add", "matmul", "softmax", ...
+    place: Place  # the layer in which it happens
+    args: tuple[Array, ...]
+    params: Mapping[str, Any]
+    again: Callable[..., tuple[Array, Callable[[Array], tuple[Array, ...]]]]
+    """`again(*args, **params) -> y, pull`: the operation once more with other values; `pull(grad_y)` gives the
+    derivative's gradients of its args."""
+
+
+Back = Callable[[Array, Array], tuple[Array, ...]]  # (y, grad_y) -> a gradient for each of the operation's args
+Rule = Callable[[Op], Back | None]  # None: the derivative
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one pass left behind, on the model's own device."""
+
+    outputs: Array  # before any softmax or sigmoid
+    score: Array | None = None  # (k, n): what was explained, k targets of n images
+    values: Mapping[Place, Array] = field(default_factory=dict)
+    grads: Mapping[Place, Array] = field(default_factory=dict)  # (k, n, ...): gradient of the score
+    head: str = ""  # "softmax" or "sigmoid" where the model ends in one
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is explained: `score(outputs, *arrays)` gives (k, n), k scores of n images.
+
+    `score` is the same object for the same question, so that a compiled pass can be used again; whatever differs
+    from image to image is in `arrays`, images first.
+    """
+
+    score: Callable[..., Array]
+    arrays: tuple[Array, ...] = ()
+
+    def __call__(self, outputs: Array) -> Array:
+        """The scores (k, n) of `outputs`."""
+        return self.score(outputs, *self.arrays)
+
+    def repeat(self, times: int) -> Target:
+        """The same question of `times` copies of the images, behind each other."""
+        return Target(self.score, tuple(tile(a, times) for a in self.arrays))
+
+
+class Model(Protocol):
+    """A model of any framework: one primitive, `run`."""
+
+    channel: int  # axis of the image's channels, counted from the end
+    chunk: int  # images in a pass
+
+    def array(self, x: Any) -> Array:
+        """`x` as the framework's own array, in the model's precision and on its device."""
+
+    def places(self, x: Array) -> list[Layer]:
+        """The layers that give an array, in the order in which a pass of `x` meets them; the image is the first."""
+
+    def run(
+        self,
+        x: Array,
+        *,
+        at: Sequence[Place] = (),
+        edit: Mapping[Place, Edit] | None = None,
+        target: Target | None = None,
+        rule: Rule | None = None,
+    ) -> Trace:
+        """One forward pass; given a target and places, also one backward pass from each of its scores.
+
+        `at` names the places to record, `edit` what to put in place of a value on the way, `rule` the operations
+        whose backward pass is not the derivative.
+        """
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The rest of `model` after `layer`, on the images `x`: itself a model, whose image is the layer's output."""
+
+    model: Model
+    layer: Layer
+    x: Array
+
+    @property
+    def channel(self) -> int:
+        """Axis of the layer's channels."""
+        return self.layer.channel
+
+    @property
+    def chunk(self) -> int:
+        """Images in a pass."""
+        return self.model.chunk
+
+    def array(self, x: Any) -> Array:
+        """`x` as the framework's own array."""
+        return self.model.array(x)
+
+    def places(self, a: Array) -> list[Layer]:
+        """The layer itself as the image, and what comes after it."""
+        layers = self.model.places(self.x)
+        after = [layer.name for layer in layers].index(self.layer.name) + 1
+        image = Layer("", "input", self.layer.shape, self.layer.channel)
+        return [image, *layers[after:]]
+
+    def run(
+        self,
+        a: Array,
+        *,
+        at: Sequence[Place] = (),
+        edit: Mapping[Place, Edit] | None = None,
+        target: Target | None = None,
+        rule: Rule | None = None,
+    ) -> Trace:
+        """A pass of the whole model, in which the layer gives `a`."""
+        x = tile(self.x, a.shape[0] // self.x.shape[0])
+        inner = {place: place or self.layer.name for place in at}
+        edits = {place or self.layer.name: value for place, value in (edit or {}).items()}
+        trace = self.model.run(x, at=list(inner.values()), edit={self.layer.name: a} | edits, target=target, rule=rule)
+        values = {place: trace.values[name] for place, name in inner.items()}
+        grads = {place: trace.grads[name] for place, name in inner.items() if name in trace.grads}
+        return Trace(trace.outputs, trace.score, values, grads, trace.head)

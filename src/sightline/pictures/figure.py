@@ -1,0 +1,88 @@
+"""One explanation in one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sightline.pictures.bar import legend
+from sightline.pictures.colour import Scale, scale_of
+from sightline.pictures.layout import (
+    AMBER,
+    GREY,
+    LARGE,
+    SMALL,
+    beside,
+    fitted,
+    framed,
+    resized_heat,
+    resized_mask,
+    resized_picture,
+    text_block,
+    under,
+)
+from sightline.pictures.overlay import as_rgb, check_same_pixels, heat_picture, overlay
+from sightline.pictures.words import words
+
+PANEL, LONG_PANEL, LONG = 480, 960, 3  # longest side in pixels; the same for a picture LONG times longer than broad
+CAPTION, LEGEND, BAR, TEXT = 150, 130, (160, 480), 640  # least width; width; least and greatest height; least width
+
+
+def figure(
+    image: NDArray[np.uint8],
+    heat: NDArray[Any],
+    *,
+    title: str,
+    facts: Sequence[str],
+    scale: Scale | None = None,
+    opacity: float = 0.7,
+    seen: NDArray[np.bool_] | None = None,
+    label: str = "",
+) -> Image.Image:
+    """The picture, its map (h, w) and the overlay, with a colour bar in numbers, a title and lines of facts.
+
+    What `words` has to say about the map stands in the figure. `label` says what the map is in. Pixels outside of
+    `seen` count neither for the scale nor for the words. Errors as in `scale_of` and `overlay`.
+    """
+    picture = as_rgb(image)
+    check_same_pixels(picture, heat, seen)
+    shown = heat if seen is None else heat[seen]
+    scale = scale or scale_of(shown)
+    drawn = panels(picture, heat, scale, opacity, seen)
+    height = min(max(drawn.height - 60, BAR[0]), BAR[1])
+    body = beside([drawn, legend(scale, height, LEGEND, label=label, heat=shown, seen=seen)], 20)
+    return framed(under([*heading(title, facts, words(shown), max(body.width, TEXT)), body], 10), 16)
+
+
+def heading(title: str, facts: Sequence[str], warning: str | None, width: int) -> list[Image.Image]:
+    """The title, the facts, and what a reader should be warned of."""
+    lines = [text_block(fact, width, ink=GREY) for fact in facts]
+    warned = [text_block(warning, width, bold=True, paper=AMBER, padding=8)] if warning else []
+    return [text_block(title, width, size=LARGE, bold=True), *([under(lines, 0)] if lines else []), *warned]
+
+
+def panels(
+    picture: NDArray[np.uint8], heat: NDArray[Any], scale: Scale, opacity: float, seen: NDArray[np.bool_] | None
+) -> Image.Image:
+    """Picture, map and overlay with their captions: side by side, or one below the other for a very broad picture."""
+    h, w = picture.shape[:2]
+    size = fitted((h, w), LONG_PANEL if max(h, w) >= LONG * min(h, w) else PANEL)
+    small, values = resized_picture(picture, size), resized_heat(heat, size)
+    mask = None if seen is None else resized_mask(seen, size)
+    captioned = [
+        captioned_panel(small, f"picture, {w} × {h} pixels, shown at {size[0] / w:.0%}"),
+        captioned_panel(heat_picture(values, scale, mask), "map"),
+        captioned_panel(
+            overlay(small, values, scale, opacity=opacity, seen=mask), f"overlay, at most {opacity:.0%} colour"
+        ),
+    ]
+    return under(captioned, 10) if w >= LONG * h else beside(captioned, 12)
+
+
+def captioned_panel(panel: NDArray[np.uint8], caption: str) -> Image.Image:
+    """A panel with its caption below."""
+    return under([Image.fromarray(panel), text_block(caption, max(panel.shape[1], CAPTION), size=SMALL, ink=GREY)], 4)
