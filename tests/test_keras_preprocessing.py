@@ -1,7 +1,5 @@
 """keras_applications against keras.applications.X.preprocess_input, on every pixel value."""
 
-# Runs under the frameworks keras-tensorflow, keras-jax and keras-torch (one framework a process).
-
 from __future__ import annotations
 
 import importlib
@@ -14,12 +12,10 @@ import pytest
 from sightline.images import Picture
 from sightline.preprocessing import keras_applications
 
-FRAMEWORK = os.environ.get("SIGHTLINE_TEST_FRAMEWORK", "none")
-pytestmark = pytest.mark.skipif(not FRAMEWORK.startswith("keras-"), reason="compares with keras.applications")
+FRAMEWORKS = ("keras-tensorflow", "keras-jax", "keras-torch")
 
 
 def test_every_module_of_keras_applications_gets_the_same_numbers() -> None:
-    os.environ.setdefault("KERAS_BACKEND", FRAMEWORK.removeprefix("keras-"))
     import keras.applications
 
     pixels = np.random.default_rng(0).permutation(256 * 3).reshape(16, 16, 3).astype(np.uint8)

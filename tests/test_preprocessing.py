@@ -16,13 +16,10 @@ from sightline.errors import InputError
 from sightline.images import Picture, read
 from sightline.preprocessing import IMAGENET, Preprocessing, keras_applications
 
+FRAMEWORKS = ("torch",)  # compares with torchvision
 ASSETS = Path(os.environ.get("SIGHTLINE_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 PHOTOGRAPHS = sorted(p for p in (ASSETS / "images").glob("*") if "_mask." not in p.name or "with" in p.name)
 
-# With TensorFlow loaded first, importing torchvision aborts the process.
-with_torch = pytest.mark.skipif(
-    os.environ.get("SIGHTLINE_TEST_FRAMEWORK", "torch") != "torch", reason="compares with torchvision"
-)
 with_assets = [
     pytest.mark.assets,
     pytest.mark.skipif(not PHOTOGRAPHS, reason=f"no photographs in SIGHTLINE_ASSETS ({ASSETS})"),
@@ -61,7 +58,6 @@ def assert_torchvision_agrees(picture: Picture, resize: int, crop: int, how: str
     np.testing.assert_array_equal(np.asarray(resized)[top : top + height, left : left + width], cropped)
 
 
-@with_torch
 @pytest.mark.parametrize("size", [(301, 199), (199, 301), (97, 410), (33, 33), (256, 256), (225, 1001), (57, 58)])
 @pytest.mark.parametrize("sizes", [(64, 57), (65, 64), (32, 32), (256, 224)])
 @pytest.mark.parametrize("how", ["bilinear", "bicubic", "nearest", "lanczos"])
@@ -69,7 +65,6 @@ def test_synthetic_pictures_equal_torchvision(size: tuple[int, int], sizes: tupl
     assert_torchvision_agrees(noise(*size), *sizes, how)
 
 
-@with_torch
 @pytest.mark.parametrize("path", [pytest.param(p, id=p.name, marks=with_assets) for p in PHOTOGRAPHS or [ASSETS]])
 def test_photographs_equal_torchvision(path: Path) -> None:
     picture = read(path)

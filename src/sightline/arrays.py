@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ def _over_keras_ops() -> SimpleNamespace:
     from keras import ops
 
     same = "abs max maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
-    same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum"
+    same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum argsort"
     names = {name: getattr(ops, name) for name in same.split()}
     return SimpleNamespace(
         **names, concat=ops.concatenate, astype=ops.cast, permute_dims=ops.transpose, asarray=ops.convert_to_tensor
@@ -78,6 +79,21 @@ def _bilinear(old: int, new: int) -> np.ndarray[Any, Any]:
     weights[np.arange(new), low] = 1 - (at - low)
     weights[np.arange(new), np.minimum(low + 1, old - 1)] += at - low
     return weights
+
+
+def over_rows(function: Callable[[Array], Array], a: Array) -> Array:
+    """`function` of each row of `a`, a scalar each; the number of rows may be unknown while a pass is traced."""
+    root = type(a).__module__.partition(".")[0]
+    if root == "tensorflow":
+        import tensorflow as tf
+
+        return tf.map_fn(lambda row: tf.reshape(function(row), ()), a)
+    if root in ("jax", "jaxlib"):
+        import jax
+
+        return jax.vmap(function)(a)
+    xp = namespace(a)
+    return xp.stack([xp.reshape(function(row), ()) for row in a], axis=0)
 
 
 def normal(x: Array, random_state: int, k: int) -> Array:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from sightline.arrays import Array
 from sightline.errors import MethodError, nearest
 
 Checks = dict[str, Array]  # a fact for each target and image: (k, n)
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """The least value that an option may have."""
+
+    low: float
+
+
+Count = Annotated[int, AtLeast(1)]
+Size = Annotated[float, AtLeast(0)]
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,14 @@ class Method:
         """The options of the method itself, with their defaults."""
         named = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY and p.name != "layer"}
+
+    def base(self, params: Mapping[str, Any]) -> Method:
+        """The method that a wrapper was asked to wrap; any other method is its own base."""
+        return find(params.get("of", self.params["of"])) if "of" in self.params else self
+
+    def takes(self, option: str, params: Mapping[str, Any]) -> bool:
+        """Whether `option` is one of its own, or of the method that it wraps."""
+        return option in self.params or option in self.base(params).params
 
     def attribute(self, *args: Any, **params: Any) -> tuple[Array, Checks]:
         """The attribution (k, n, ...) and what a reader should know of it."""

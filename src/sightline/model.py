@@ -61,7 +61,7 @@ class Trace:
     """What one pass left behind, on the model's own device."""
 
     outputs: Array  # before any softmax or sigmoid
-    score: Array | None = None  # (k, n): what was explained, k targets of n images
+    score: Array = None  # (k, n): what was explained, k targets of n images
     values: Mapping[Place, Array] = field(default_factory=dict)
     grads: Mapping[Place, Array] = field(default_factory=dict)  # (k, n, ...): gradient of the score
     head: str = ""  # "softmax" or "sigmoid" where the model ends in one
@@ -90,8 +90,13 @@ class Target:
 class Model(Protocol):
     """A model of any framework: one primitive, `run`."""
 
-    channel: int  # axis of the image's channels, counted from the end
-    chunk: int  # images in a pass
+    @property
+    def channel(self) -> int:
+        """Axis of the image's channels, counted from the end."""
+
+    @property
+    def chunk(self) -> int:
+        """Images in a pass."""
 
     def array(self, x: Any) -> Array:
         """`x` as the framework's own array, in the model's precision and on its device."""

@@ -7,7 +7,13 @@ from sightline.method import method
 from sightline.model import Layer, Model, Target
 
 
-@method("gradient", "layer", family="CAM", cost="1 F + tail", source="Selvaraju et al. 2017, equations 1 and 2, arXiv:1610.02391")
+@method(
+    "gradient",
+    "layer",
+    family="CAM",
+    cost="1 F + tail",
+    source="Selvaraju et al. 2017, equations 1 and 2, arXiv:1610.02391",
+)
 def grad_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     """Feature map of a layer, each channel weighed by its mean gradient, and only what speaks for the target.
 

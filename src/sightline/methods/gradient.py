@@ -8,7 +8,11 @@ from sightline.model import Model, Target
 
 
 @method(
-    "gradient", family="gradient", cost="1 FB", source="Simonyan et al. 2013, section 3, arXiv:1312.6034", reduce="max-abs"
+    "gradient",
+    family="gradient",
+    cost="1 FB",
+    source="Simonyan et al. 2013, section 3, arXiv:1312.6034",
+    reduce="max-abs",
 )
 def gradient(model: Model, x: Array, target: Target) -> Array:
     """Gradient of the score with respect to the image.

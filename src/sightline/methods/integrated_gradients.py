@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sightline.arrays import Array, namespace
-from sightline.method import Checks, method
+from sightline.method import Checks, Count, Size, method
 from sightline.model import Model, Target
 from sightline.stream import stream
 
@@ -19,7 +19,13 @@ _TRIPLINGS = 3  # at most 27 times the points asked for
     source="Sundararajan et al. 2017, equation 1, arXiv:1703.01365",
 )
 def integrated_gradients(
-    model: Model, x: Array, target: Target, *, baseline: Array, steps: int = 50, tolerance: float | None = None
+    model: Model,
+    x: Array,
+    target: Target,
+    *,
+    baseline: Array = "black",
+    steps: Count = 50,
+    tolerance: Size | None = None,
 ) -> tuple[Array, Checks]:
     """Mean gradient on the straight path from the baseline to the image, times its length.
 
@@ -42,7 +48,9 @@ def integrated_gradients(
         new, _ = _mean_gradients(model, along, baseline, target, fresh)
         mean = mean / 3 + new * (2 / 3)
         finer = along * mean
-        held = xp.reshape(done, (*done.shape, *[1] * (x.ndim - 1)))  # an image that is done keeps its map: batch invariance
+        held = xp.reshape(
+            done, (*done.shape, *[1] * (x.ndim - 1))
+        )  # an image that is done keeps its map: batch invariance
         residual = xp.where(done, residual, _residual(finer, whole - nothing))
         error = xp.where(done, error, _distance(found, finer))
         used = xp.where(done, used, xp.zeros_like(used) + steps)
@@ -60,7 +68,7 @@ def _mean_gradients(
     """Mean gradient over all points, and over every third, each of which stands for itself and its neighbours."""
     path = (baseline + p * along for p in points)
     all_points, thirds, count = 0.0, 0.0, len(points)
-    for i, trace in enumerate(stream(model, path, at=[""], target=target)):
+    for i, trace in enumerate(stream(model, path, at=[""], target=target, total=count)):
         gradient = trace.grads[""]
         all_points = all_points + gradient / count
         group = min(3, count - i // 3 * 3)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sightline.arrays import Array, like, namespace
-from sightline.method import method
+from sightline.method import Count, method
 from sightline.model import Model, Target
 from sightline.stream import stream
 
@@ -16,7 +16,13 @@ Window = tuple[slice, slice]
 
 @method(family="perturbation", cost="1 F + 1 F a window", source="Zeiler and Fergus 2014, section 4.2, arXiv:1311.2901")
 def occlusion(
-    model: Model, x: Array, target: Target, *, baseline: Array, window: int | None = None, stride: int | None = None
+    model: Model,
+    x: Array,
+    target: Target,
+    *,
+    baseline: Array = "black",
+    window: Count | None = None,
+    stride: Count | None = None,
 ) -> Array:
     """How much the score falls when a window slides over the image and hides it behind the baseline.
 
@@ -32,7 +38,7 @@ def occlusion(
     whole = model.run(x, target=target).score
     hidden = (xp.where(like(_on_channels(m, model.channel), x) > 0, baseline, x) for m in masks)
     total = xp.zeros_like(whole)[..., None, None]
-    for mask, trace in zip(masks, stream(model, hidden, target=target)):
+    for mask, trace in zip(masks, stream(model, hidden, target=target, total=len(masks))):
         total = total + (whole - trace.score)[..., None, None] * like(mask, whole)
     return total / like(np.sum(masks, axis=0), whole)
 

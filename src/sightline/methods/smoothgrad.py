@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from sightline.arrays import Array, namespace, normal, tile
-from sightline.method import find, method
+from sightline.method import Count, Size, find, method
 from sightline.model import Model, Target
 from sightline.stream import packs
 
 
-@method(family="wrapper", cost="samples × the method smoothed", source="Smilkov et al. 2017, arXiv:1706.03825; Adebayo et al. 2018, arXiv:1810.03307")
+@method(
+    family="wrapper",
+    cost="samples × the method smoothed",
+    source="Smilkov et al. 2017, arXiv:1706.03825; Adebayo et al. 2018, arXiv:1810.03307",
+)
 def smoothgrad(
     model: Model,
     x: Array,
     target: Target,
     *,
     of: str = "gradient",
-    samples: int = 25,
-    noise: float = 0.15,
-    form: str = "mean",
+    samples: Count = 25,
+    noise: Size = 0.15,
+    form: Literal["mean", "squared", "variance"] = "mean",
     random_state: int = 0,
     **params: Any,
 ) -> Array:
@@ -34,7 +38,7 @@ def smoothgrad(
     deviation = noise * (xp.max(x, axis=axes, keepdims=True) - xp.min(x, axis=axes, keepdims=True))
     noisy = (x + deviation * normal(x, random_state, k) for k in range(samples))
     seen, mean, spread = 0, 0.0, 0.0
-    for count, pack in packs(model, noisy):
+    for count, pack in packs(model, noisy, samples):
         given = {name: tile(v, count) if getattr(v, "shape", None) == x.shape else v for name, v in params.items()}
         found, _ = smoothed.attribute(model, pack, target.repeat(count), **given)
         found = xp.reshape(found, (found.shape[0], count, x.shape[0], *found.shape[2:]))

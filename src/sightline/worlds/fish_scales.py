@@ -1,7 +1,8 @@
 """Fish scales whose age is known: a fish grows one ring (annulus) a year, and people count them under a lens.
 
-`parameters` draws what a picture shows, `render` paints it at any size, `draw` does both from a seed. Neither the size of
-the scale nor its mean brightness tells the age; a second scale, cut off at the right edge, has rings that do not count.
+`parameters` draws what a picture shows, `render` paints it at any size, `draw` does both from a seed. Neither the size
+of the scale nor its mean brightness tells the age; a second scale, cut off at the right edge, has rings that do not
+count.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Picture:
 class Drawing:
     """A painted picture: `image` (h, w, 3) uint8, and where things are, (h, w) bool each.
 
-    `mask` holds the rings that make the `age`, `scale_mask` their scale, `neighbour_mask` what is seen of the other one.
+    `mask` holds the rings that make the `age`, `scale_mask` their scale, `neighbour_mask` what is seen of the other.
     """
 
     image: Array
@@ -140,7 +141,9 @@ def render(picture: Picture, size: int = 96) -> Drawing:
     Raises InputError for a size outside 32 to 1024.
     """
     if not 32 <= size <= 1024:
-        raise InputError(f"The size is {size} pixels; expected 32 to 1024.", "Give size=96, as the shipped net expects.")
+        raise InputError(
+            f"The size is {size} pixels; expected 32 to 1024.", "Give size=96, as the shipped net expects."
+        )
     rng = np.random.default_rng(picture.noise_seed)
     canvas = picture.ground + picture.roughness * (noise(rng, size, 12) + noise(rng, size, 40))[..., None]
     neighbour_mask = np.zeros((size, size), bool)
@@ -161,7 +164,11 @@ def _light(picture: Picture, size: int) -> Array:
 def _lay(canvas: Array, scale: Scale, size: int) -> tuple[Array, Array, Array]:
     """The canvas with a scale on it, where the scale is, and where its rings are."""
     angle, level, pixel = _polar(scale, size)
-    wobbly = level * (1 + np.sin(np.pi * np.clip(level, 0, 1)) * np.interp(angle, _ANGLES, waves(_ANGLES, scale.wobble, scale.wobble_phases, 1)))
+    wobbly = level * (
+        1
+        + np.sin(np.pi * np.clip(level, 0, 1))
+        * np.interp(angle, _ANGLES, waves(_ANGLES, scale.wobble, scale.wobble_phases, 1))
+    )
     shade = mean_over_pixel(_LEVELS, _relief(scale), wobbly, 0.5 * pixel)
     shade *= 0.8 + 0.2 * np.cos(angle - scale.faded_side)
     cover = np.clip((1 - level) / pixel + 0.5, 0, 1)[..., None]

@@ -9,7 +9,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sightline.errors import SightlineError
+from sightline.errors import InputError, SightlineError
 from sightline.worlds import World, find_world
 from sightline.worlds.nets import ring_counter
 
@@ -76,14 +76,14 @@ def train(world: World, seed: int, steps: int, pictures: int = STOCK) -> tuple[n
     return net, learn(net, images, classes, steps, seed)
 
 
-@torch.no_grad()
 def accuracy(net: nn.Module, world: World, seeds: range) -> float:
     """The share of these seeds' pictures whose class the net names exactly."""
     net.eval()
     right = 0
     for start in range(0, len(seeds), 100):
         images, classes = drawn(world, seeds[start : start + 100])
-        right += int((net(as_input(images)).argmax(1) == classes).sum())
+        with torch.no_grad():
+            right += int((net(as_input(images)).argmax(1) == classes).sum())
     return right / len(seeds)
 
 
@@ -105,16 +105,43 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: trains, checks on fresh pictures, writes; gives the exit status."""
+def check_folder(path: Path) -> None:
+    """Raises InputError, before the work, where a file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}.", "Give --out a file in a folder of yours.") from error
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` up, for the command."""
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return number
+
+
+def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command was given."""
     parser = argparse.ArgumentParser(prog="python -m sightline.worlds.train", description="Train the net of a world.")
     parser.add_argument("world", help="fish-scales, or fish-scales/rings")
     parser.add_argument("--out", type=Path, help="where to write (default: the file that sightline ships)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1600)
-    given = parser.parse_args(arguments)
+    parser.add_argument("--seed", type=whole_number(0), default=0)
+    parser.add_argument("--steps", type=whole_number(1), default=1600)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: trains, checks on fresh pictures, writes; gives the exit status."""
+    given = read_arguments(arguments)
     try:
         world = find_world(given.world)
+        out = given.out or world.weights
+        check_folder(out)
     except SightlineError as error:
         tell(str(error))
         return 2
@@ -123,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     share = accuracy(net, world, CHECKED)
     facts = {"world": given.world, "seed": given.seed, "steps": given.steps, "pictures": STOCK, "accuracy": share}
     versions = {"torch": torch.__version__, "numpy": np.__version__}
-    write_weights(net, given.out or world.weights, {k: str(v) for k, v in (facts | versions).items()})
-    tell(f"accuracy {share:.3f} on {len(CHECKED)} fresh pictures; wrote {given.out or world.weights}")
+    write_weights(net, out, {key: str(value) for key, value in (facts | versions).items()})
+    tell(f"accuracy {share:.3f} on {len(CHECKED)} fresh pictures; wrote {out}")
     return 0
 
 

@@ -1,1 +1,61 @@
 """PyTorch: the adapter and its loader."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from sightline.errors import ModelError
+from sightline.frameworks.torch.load import load as load
+from sightline.frameworks.torch.load import with_weights as with_weights
+from sightline.frameworks.torch.model import TorchModel
+
+
+def adapt(
+    model: nn.Module,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    input: str | None = None,
+    output: str | int | None = None,
+) -> TorchModel:
+    """`model` behind the seam; see `sightline.load`. ModelError where its weights are not there yet."""
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
+        raise ModelError(
+            "a lazy model without weights was given.", "Run it once on an input of its own, then explain it."
+        )
+    on_gpu = any(p.is_cuda for p in model.parameters())
+    others = {name: torch.as_tensor(value) for name, value in (inputs or {}).items()}
+    return TorchModel(model, others, input, output, chunk=32 if on_gpu else 4)
+
+
+def fingerprint(model: nn.Module) -> str:
+    """A hash of every parameter and buffer."""
+    found = hashlib.blake2b(digest_size=8)
+    for name, value in model.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def place(model: nn.Module, device: str) -> None:
+    """Move a model to a device; ModelError where torch cannot."""
+    try:
+        model.to(device)
+    except RuntimeError as error:
+        raise ModelError(
+            f"device {device!r} was given: {error}", "Use cpu, cuda, cuda:1 or mps, if it is there."
+        ) from None
+
+
+def fixed_size(model: nn.Module) -> None:
+    """PyTorch's modules do not say."""
+
+
+def versions() -> Mapping[str, str]:
+    """PyTorch's version."""
+    return {"torch": torch.__version__}

@@ -25,11 +25,15 @@ KINDS: dict[Func, str] = {
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), "conv"),
     **dict.fromkeys((F.conv_transpose2d, torch.conv_transpose2d), "conv"),
     **dict.fromkeys((F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm), "norm"),
-    **dict.fromkeys((F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d), "pool"),
+    **dict.fromkeys(
+        (F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d), "pool"
+    ),
     **dict.fromkeys((torch.add, T.add, T.add_, T.__add__, T.__radd__, T.__iadd__), "add"),
     **dict.fromkeys((torch.mul, T.mul, T.mul_, T.__mul__, T.__rmul__, T.__imul__), "mul"),
     **dict.fromkeys((torch.matmul, T.matmul, T.__matmul__, torch.bmm, T.bmm), "matmul"),
-    **dict.fromkeys((F.gelu, F.silu, F.leaky_relu, F.elu, F.selu, F.hardswish, F.mish, torch.tanh, T.tanh), "activation"),
+    **dict.fromkeys(
+        (F.gelu, F.silu, F.leaky_relu, F.elu, F.selu, F.hardswish, F.mish, torch.tanh, T.tanh), "activation"
+    ),
     **dict.fromkeys((torch.cat, torch.concat), "concat"),
     **dict.fromkeys((F.scaled_dot_product_attention, F.multi_head_attention_forward), "attention"),
     **dict.fromkeys(RELU, "relu"),

@@ -123,7 +123,18 @@ def _plain(spare: Spare, module: nn.Module) -> bool:
     return all(_shallow(value, module) for value in values)
 
 
-_SHARED = (int, float, complex, bool, str, bytes, type(None), type, types.BuiltinFunctionType, types.ModuleType)
+_SHARED: tuple[type, ...] = (
+    int,
+    float,
+    complex,
+    bool,
+    str,
+    bytes,
+    type(None),
+    type,
+    types.BuiltinFunctionType,
+    types.ModuleType,
+)
 _SHARED += (torch.Size, torch.dtype, torch.device)
 
 

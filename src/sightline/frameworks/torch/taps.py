@@ -54,10 +54,9 @@ class Taps:
     @contextmanager
     def telling(self, stack: list[str] | None) -> Iterator[None]:
         """Keep `stack`, if there is one, at the module that runs."""
-        for name, module in self.modules.items() if stack is not None else ():
-            enter = module.register_forward_pre_hook(lambda m, given, name=name: stack.append(name))
-            leave = module.register_forward_hook(lambda m, given, y: stack.pop() and None)
-            self.handles += [enter, leave]
+        if stack is not None:
+            for name, module in self.modules.items():
+                self.handles += _telling(module, name, stack)
         yield
 
     def _place(self, place: Place) -> None:
@@ -89,6 +88,16 @@ class Taps:
         self.spare.clean = False
         value = self.tap(place, own.pop(name))
         object.__setattr__(self.modules[owner], name, value)
+
+
+def _telling(module: nn.Module, name: str, stack: list[str]) -> list[RemovableHandle]:
+    def enter(m: nn.Module, given: Any) -> None:
+        stack.append(name)
+
+    def leave(m: nn.Module, given: Any, y: Any) -> None:
+        stack.pop()
+
+    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
 
 
 class _Nth:

@@ -107,7 +107,7 @@ def _closure(function: types.FunctionType, seen: Seen) -> types.FunctionType:
             cell.cell_contents = _rebuilt(old.cell_contents, seen)
         except ValueError:  # a cell that is still empty
             continue
-    return new
+    return new  # type: ignore[no-any-return]
 
 
 def _holder(value: Any, seen: Seen) -> Any:

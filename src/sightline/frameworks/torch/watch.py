@@ -20,7 +20,7 @@ _WEIGHTS = {
 _BINARY = {"add", "mul", "matmul"}
 
 
-class Watch(TorchFunctionMode):  # type: ignore[misc]
+class Watch(TorchFunctionMode):
     """Sees every form of an operation alike: module, function, method, in place, reused."""
 
     def __init__(self, rule: Rule | None = None) -> None:
@@ -58,7 +58,7 @@ class Watch(TorchFunctionMode):  # type: ignore[misc]
         return _Ruled.apply(lambda *xs: _again(func, kind, args, kwargs, xs), back, *_inputs(kind, args))
 
 
-class _Ruled(torch.autograd.Function):  # type: ignore[misc]
+class _Ruled(torch.autograd.Function):
     """An operation whose backward pass is `back(y, grad_y)`."""
 
     @staticmethod

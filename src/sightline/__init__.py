@@ -1,0 +1,51 @@
+"""See what an image model looks at, and whether to believe the picture."""
+
+from __future__ import annotations
+
+from sightline.archive import load_explanation
+from sightline.errors import (
+    InputError,
+    LayerError,
+    MethodError,
+    ModelError,
+    PreprocessingWarning,
+    SightlineError,
+    TargetError,
+    UntrustedError,
+)
+from sightline.explain import explain
+from sightline.explanation import Explanation, grid
+from sightline.listing import layers, methods
+from sightline.load import Loaded, load
+from sightline.model import Layer, Model, Op, Tail, Target, Trace
+from sightline.preprocessing import Preprocessing
+from sightline.targets import Region
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Explanation",
+    "InputError",
+    "Layer",
+    "LayerError",
+    "Loaded",
+    "MethodError",
+    "Model",
+    "ModelError",
+    "Op",
+    "Preprocessing",
+    "PreprocessingWarning",
+    "Region",
+    "SightlineError",
+    "Tail",
+    "Target",
+    "TargetError",
+    "Trace",
+    "UntrustedError",
+    "explain",
+    "grid",
+    "layers",
+    "load",
+    "load_explanation",
+    "methods",
+]

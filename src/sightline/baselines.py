@@ -1,0 +1,76 @@
+"""Baselines: what an image looks like when its evidence is gone, given by name in the picture's own units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sightline.arrays import Array, like, to_numpy
+from sightline.errors import MethodError, nearest
+from sightline.images import read
+from sightline.preprocessing import Preprocessing
+
+NAMES = ("black", "white", "mean", "blurred", "noise")
+_BLUR = 10 / 224  # of the shorter side (Fong and Vedaldi 2017, section 4: 10 pixels of 224)
+
+
+def baseline_for(spec: Any, x: Array, channel: int, preprocessing: Preprocessing | None, random_state: int) -> Array:
+    """The baseline of the images `x`, of their shape, as the framework's own array.
+
+    `spec` is "black" or "white" (pixel 0 or 255), "mean" (each image's own mean colour), "blurred", "noise" (uniform
+    pixels), a number in the model's input units, an array that broadcasts to `x`, or another picture (a file, a PIL
+    image, a uint8 array). Without a known preprocessing, black, white and noise lie at the ends of each image's own
+    values. Raises MethodError for an unknown name and InputError for a picture that cannot be read.
+    """
+    if type(spec) is type(x):
+        return like(np.broadcast_to(to_numpy(spec), tuple(x.shape)).copy(), x)
+    images = np.moveaxis(to_numpy(x), channel, -1)
+    if isinstance(spec, str) and spec in NAMES:
+        values = _named(spec, images, preprocessing, random_state)
+    elif isinstance(spec, int | float):
+        values = np.full(images.shape, spec)
+    elif isinstance(spec, np.ndarray) and spec.dtype.kind == "f":
+        return like(np.broadcast_to(spec, tuple(x.shape)).copy(), x)
+    else:
+        values = np.broadcast_to(_picture(spec, preprocessing), images.shape)
+    return like(np.ascontiguousarray(np.moveaxis(values, -1, channel)).astype(images.dtype), x)
+
+
+def _named(name: str, images: np.ndarray, preprocessing: Preprocessing | None, random_state: int) -> np.ndarray:
+    space = tuple(range(1, images.ndim - 1))
+    if name == "mean":
+        return np.broadcast_to(images.mean(axis=space, keepdims=True), images.shape)
+    if name == "blurred":
+        from skimage.filters import gaussian
+
+        sigma = _BLUR * min(images.shape[1:-1])
+        return np.stack([gaussian(image, sigma, mode="nearest", channel_axis=-1) for image in images])
+    low, high = (_pixel(v, images, preprocessing) for v in (0, 255))
+    if name == "noise":
+        share = np.random.default_rng(random_state).uniform(size=images.shape[1:])
+        return low + (high - low) * share
+    return np.broadcast_to(low if name == "black" else high, images.shape)
+
+
+def _pixel(value: int, images: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray:
+    if preprocessing is not None:
+        return np.asarray(preprocessing.value_of(value))
+    everything = tuple(range(1, images.ndim))
+    return np.asarray((images.min if value == 0 else images.max)(axis=everything, keepdims=True))
+
+
+def _picture(spec: Any, preprocessing: Preprocessing | None) -> np.ndarray:
+    if preprocessing is None:
+        raise MethodError(
+            f"baseline {spec!r} was given; without preprocessing only {', '.join(NAMES)}, numbers and arrays are known.",
+            nearest(str(spec), NAMES, "the list before, or declare the preprocessing"),
+        )
+    from pathlib import Path
+
+    if isinstance(spec, str) and not Path(spec).exists():
+        raise MethodError(
+            f"baseline {spec!r} was given; expected {', '.join(NAMES)}, a number, an array or a picture.",
+            nearest(spec, NAMES, "the list before"),
+        )
+    return preprocessing.apply(read(spec))[0]

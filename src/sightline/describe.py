@@ -1,0 +1,94 @@
+"""What was found, as Explanations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sightline.arrays import resize
+from sightline.asking import Found, Request
+from sightline.explanation import Explanation
+from sightline.inputs import Given
+from sightline.load import Loaded
+from sightline.pictures import smooth
+from sightline.preprocessing import Preprocessing
+from sightline.reduce import reduced
+from sightline.targets import label_of, probabilities
+
+_TOP = 5
+
+
+def describe(
+    request: Request,
+    found: Found,
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    given: Given,
+    random_state: int,
+    seconds: float,
+) -> list[Explanation]:
+    """An Explanation for each target."""
+    reduce = request.reduce or request.method.base(request.params).reduce
+    top = _top(found, loaded)
+    return [
+        Explanation(
+            map=(maps := _maps(found.attribution[k], reduce, given, request.smooth)),
+            attribution=np.ascontiguousarray(found.attribution[k], np.float32),
+            score=found.score[k],
+            target=targets,
+            top=top,
+            checks=_checks(maps) | {name: values[k] for name, values in found.checks.items()},
+            method=request.method.name,
+            model=loaded.name,
+            layer=found.layer,
+            params={name: _told(value) for name, value in request.params.items() if name != "random_state"},
+            random_state=random_state,
+            reduce=reduce,
+            smooth=request.smooth,
+            head=found.head,
+            preprocessing=str(preprocessing) if preprocessing and given.preprocessed else None,
+            notes=loaded.notes,
+            seconds=seconds / len(found.targets),
+            versions=loaded.versions,
+            pictures=given.pictures,
+            geometries=given.geometries,
+            hash_weights=loaded.weights,
+        )
+        for k, targets in enumerate(found.targets)
+    ]
+
+
+def _maps(attribution: np.ndarray, reduce: str, given: Given, sigma: float) -> np.ndarray:
+    """Maps (n, h, w) at the size of the model's input."""
+    maps = (reduced(attribution, reduce) if attribution.ndim == 4 else attribution).astype(np.float32)
+    size = given.geometries[0].crop[2:]
+    maps = maps if maps.shape[1:] == size else resize(maps, size)
+    return np.stack([smooth(m, sigma) for m in maps]).astype(np.float32) if sigma else np.ascontiguousarray(maps)
+
+
+def _checks(maps: np.ndarray) -> dict[str, np.ndarray]:
+    flat = np.abs(maps.reshape(len(maps), -1))
+    peak = flat.max(axis=1, keepdims=True)
+    return {"zeros": (flat == 0).mean(axis=1), "saturated": ((flat == peak) & (peak > 0)).mean(axis=1)}
+
+
+def _top(found: Found, loaded: Loaded) -> list[list[dict[str, Any]]]:
+    """The highest classes of each image with their probabilities; none for a regression or a segmentation."""
+    sure = probabilities(found.outputs, found.head, loaded.labels)
+    if sure is None:
+        return [[] for _ in found.outputs]
+    best = np.argsort(-found.outputs if found.outputs.shape[1] > 1 else -sure, axis=1, kind="stable")[:, :_TOP]
+    return [
+        [{"index": int(c), "label": label_of(c, loaded.labels), "probability": float(p[c])} for c in classes]
+        for classes, p in zip(best, sure)
+    ]
+
+
+def _told(value: Any) -> Any:
+    """An option as JSON can tell it."""
+    return (
+        value
+        if isinstance(value, str | int | float | type(None))
+        else f"{type(value).__name__} {getattr(value, 'shape', '')}".strip()
+    )

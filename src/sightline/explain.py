@@ -1,0 +1,115 @@
+"""explain(): validate once, run, describe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sightline import methods as _methods  # noqa: F401  enters every method
+from sightline.asking import Request, ask
+from sightline.describe import describe
+from sightline.errors import MethodError, ModelError, SightlineError
+from sightline.explanation import Explanation
+from sightline.images import MAX_PIXELS
+from sightline.inputs import is_input, take
+from sightline.load import load, preprocessing_for
+from sightline.method import find
+from sightline.params import settle_params
+from sightline.preprocessing import Preprocessing
+from sightline.reduce import check_reduction
+
+
+def explain(
+    model: Any,
+    images: Any,
+    *,
+    method: str | Sequence[str] = "grad-cam",
+    target: Any = "top",
+    layer: Any = None,
+    preprocess: Preprocessing | str | None = None,
+    labels: Any = None,
+    weights: str | None = None,
+    input: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    output: str | int | None = None,
+    device: str | None = None,
+    trust: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    random_state: int = 0,
+    reduce: str | None = None,
+    smooth: float = 0.0,
+    **params: Any,
+) -> Explanation | list[Explanation]:
+    """What `model` looks at in `images`: one Explanation, or a flat list of them, one a method and target.
+
+    `model`: a torch nn.Module, a Keras model, a spec (see `sightline.load`) or a loaded model. `images`: one or several
+    of a file, a PIL picture, a uint8 array (h, w, c); or a float batch, taken as the model's input already. `method`:
+    one or several names of `sightline.methods()`. `target`: a class index or name, "top", "top-3", "a - b", "up" or
+    "down" (regression), a `Region` (segmentation), a function of one image's scores, or a list of these; it is the
+    score before any softmax or sigmoid. `layer`: for a method that needs one, default the last with a grid; any other
+    method then explains the layer's output instead of the image. `reduce`: how channels become one number a pixel
+    ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default). `smooth`: standard
+    deviation in pixels of a Gaussian over the map. Other options go to the methods that have them. Raises a
+    SightlineError for every mistake.
+    """
+    loaded = load(
+        model,
+        weights=weights,
+        preprocess=preprocess,
+        labels=labels,
+        input=input,
+        inputs=inputs,
+        output=output,
+        device=device,
+        trust=trust,
+    )
+    check_reduction(reduce)
+    requests = _requests(method, params | {"random_state": random_state}, target, layer, reduce, smooth)
+    preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
+    given = take(images, loaded.model, preprocessing, max_pixels)
+    answers = []
+    for request in requests:
+        start = time.perf_counter()
+        with _refusals(loaded.name, tuple(given.x.shape)):
+            found = ask(request, loaded, preprocessing, given.x)
+        answers += describe(request, found, loaded, preprocessing, given, random_state, time.perf_counter() - start)
+    many = not isinstance(method, str) or isinstance(target, list | tuple) or len(answers) > 1
+    return answers if many else answers[0]
+
+
+def _requests(
+    names: str | Sequence[str], params: Mapping[str, Any], target: Any, layer: Any, reduce: str | None, smooth: float
+) -> list[Request]:
+    """A request for each method, each with those of the options that it has; an option that none has is a mistake."""
+    methods = [find(name) for name in ([names] if isinstance(names, str) else names)]
+    if not methods:
+        raise MethodError("an empty list of methods was given.", "Name at least one of `sightline methods`.")
+    targets = list(target) if isinstance(target, list | tuple) else [target]
+    taken: set[str] = {"random_state"}
+    requests = []
+    for method in methods:
+        own = {name: value for name, value in params.items() if len(methods) == 1 or method.takes(name, params)}
+        if not method.takes("random_state", params):
+            own.pop("random_state", None)
+        taken |= set(own)
+        requests.append(Request(method, settle_params(method, own), targets, layer, reduce, smooth))
+    if unknown := set(params) - taken:
+        settle_params(methods[0], {name: params[name] for name in unknown})
+    return requests
+
+
+@contextmanager
+def _refusals(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """What a framework throws, as one of our errors; the framework's own stays its cause."""
+    try:
+        yield
+    except (SightlineError, MemoryError):
+        raise
+    except Exception as error:
+        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"{name} failed on an input of shape {shape}: {said}",
+            "Check the input's size and channels (preprocess=, --preprocess) against what the model was trained on.",
+        ) from error

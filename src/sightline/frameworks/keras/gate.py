@@ -1,0 +1,244 @@
+"""The gate: how a pass of ours sees, and changes, what a Keras model does.
+
+It stands around the functions that every Keras operation goes through, for the whole process, and asks a thread-local
+whether this thread is inside a pass of ours; if not, it calls the original. Nothing is ever set on a model or layer.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial, wraps
+from typing import Any
+
+import keras
+from keras.src import backend, tree
+from keras.src.activations.activations import ReLU
+from keras.src.ops.operation import Operation
+
+from sightline.arrays import Array
+from sightline.model import Back, Edit, Op, Place, Rule
+
+_local = threading.local()
+_operate = Operation.__call__
+_rectify: Callable[..., Array] = ReLU.static_call
+_RESHAPING = {"Reshape", "Flatten", "Permute", "Squeeze", "ExpandDims", "Transpose", "GetItem", "Cast", "Identity"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What the gate needs of a backend."""
+
+    level: Callable[[], Any]
+    """Which trace is being built: whatever happens inside a function that the user compiled is not ours to touch."""
+    vjp: Callable[..., tuple[Array, Callable[[Array], tuple[Array, ...]]]]  # (function, *args) -> y, pull
+    bend: Callable[[Callable[[Array], Array], Callable[[Array], Back], Array], Array]
+    """`bend(forward, back_of, x)`: `forward(x)`, with `back_of(x)` for its backward pass."""
+    mark: Callable[[], AbstractContextManager[Any]] = nullcontext  # stands around what the gate has seen
+
+
+@dataclass
+class Pass:
+    """One pass: what to watch, and what was met."""
+
+    engine: Engine
+    at: frozenset[Place] = frozenset()
+    edit: Mapping[Place, Edit] = field(default_factory=dict)
+    record: Callable[[Place, Array], Array] = lambda place, value: value  # keeps a value, gives what goes on instead
+    rule: Rule | None = None
+    met: list[tuple[Place, Operation, tuple[int, ...]]] = field(default_factory=list)
+    visited: set[Place] = field(default_factory=set)
+    heads: list[tuple[Array, Array, str]] = field(default_factory=list)  # (probabilities, scores, kind)
+    hits: int = 0  # operations that took a backward rule
+    level: Any = None
+    inside: Operation | None = None  # the innermost operation, its place, and the names down to it
+    place: Place = ""
+    names: tuple[str, ...] | None = None
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def operate(self, op: Operation, args: Any, kwargs: Any) -> Any:
+        """An operation of the model, with its input and output open to the pass."""
+        if self.names is None:  # the model itself
+            self.names = ()
+            return _operate(op, *args, **kwargs)
+        outer = self.inside, self.place, self.names
+        place = self._arrive(op)
+        try:
+            self._open_parameters(op, place)
+            args, kwargs = self._first((args, kwargs), partial(self.visit, f":{place}"), f":{place}")
+            outputs = _operate(op, *args, **kwargs)
+        finally:
+            self.inside, self.place, self.names = outer
+        if type(op).__name__ in _RESHAPING:
+            self._reshape_head(op, args, kwargs, outputs)
+        return self._first(outputs, partial(self._leave, op, place))
+
+    def _arrive(self, op: Operation) -> Place:
+        """Go into `op`; a place is named after its path, and from the second call on also after its number."""
+        assert self.names is not None
+        names = (*self.names, op.name)
+        path = "/".join(names)
+        self.calls[path] += 1
+        place = path if self.calls[path] == 1 else f"{path}:{self.calls[path]}"
+        self.inside, self.place, self.names = op, place, names
+        return place
+
+    def _open_parameters(self, op: Operation, place: Place) -> None:
+        """Open the layer's own weights to the pass, by the scope that stands before them."""
+        for variable in own_variables(op):
+            name = f"={place}/{variable.name}"
+            if name in self.at or name in self.edit:
+                backend.get_stateless_scope().state_mapping[id(variable)] = self.visit(name, variable.value)
+
+    def _leave(self, op: Operation, place: Place, value: Array) -> Array:
+        self.met.append((place, op, tuple(value.shape)))
+        return self.visit(place, value)
+
+    def _first(self, structure: Any, change: Callable[[Array], Array], only: Place | None = None) -> Any:
+        """`structure` with its first tensor changed."""
+        if only is not None and only not in self.at and only not in self.edit:
+            return structure
+        if backend.is_tensor(structure):
+            return change(structure)
+        flat = tree.flatten(structure)
+        index = next((i for i, leaf in enumerate(flat) if backend.is_tensor(leaf)), None)
+        if index is None:
+            return structure
+        flat[index] = change(flat[index])
+        return tree.pack_sequence_as(structure, flat)
+
+    def visit(self, place: Place, value: Array) -> Array:
+        """What goes on from `place`: the value, or what stands in its place, recorded if wanted."""
+        if place in self.edit:
+            edit = self.edit[place]
+            new = edit(value) if callable(edit) else edit
+            value = backend.convert_to_tensor(new, dtype=backend.standardize_dtype(value.dtype))
+            self.visited.add(place)
+        if place in self.at:
+            self.visited.add(place)
+            recorded = self.record(place, value)
+            self.heads += [(recorded, scores, kind) for y, scores, kind in self.heads if y is value]
+            value = recorded
+        return value
+
+    def before_head(self, outputs: Array) -> tuple[Array, str]:
+        """The scores from which `outputs` were made, and by what; else `outputs` themselves."""
+        return next(((scores, kind) for y, scores, kind in reversed(self.heads) if y is outputs), (outputs, ""))
+
+    def _reshape_head(self, op: Operation, args: Any, kwargs: Any, outputs: Any) -> None:
+        """What only changes the shape of probabilities changes that of their scores alike."""
+        scores, kind = self.before_head(args[0]) if args else (None, "")
+        if kind:
+            with suspended(self):
+                self.heads.append((outputs, _operate(op, scores, *args[1:], **kwargs), kind))
+
+    def rectify(self, x: Array, max_value: float | None, threshold: float) -> Array:
+        """A ReLU of `x`, by the pass's rule."""
+
+        def forward(x: Array, limit: float) -> Array:
+            with suspended(self):
+                return _rectify(x, max_value=None if limit == math.inf else limit, threshold=threshold)
+
+        def again(x: Array, limit: float) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+            return self.engine.vjp(partial(forward, limit=limit), x)
+
+        limit = math.inf if max_value is None else float(max_value)
+        return self.bent(Op("relu", self.place, (x,), {"limit": limit}, again), partial(forward, limit=limit))
+
+    def bent(self, op: Op, forward: Callable[[Array], Array]) -> Array:
+        """`forward` of the operation's argument, with the backward pass that the rule gives it."""
+        assert self.rule is not None
+        rule, (x,) = self.rule, op.args
+        if rule(op) is None:
+            return forward(x)
+        self.hits += 1
+        return self.engine.bend(forward, lambda x: rule(replace(op, args=(x,))), x)
+
+
+def own_variables(op: Operation | None) -> list[Any]:
+    """The weights of a layer that belong to none of the layers inside it."""
+    return [*getattr(op, "_trainable_variables", ()), *getattr(op, "_non_trainable_variables", ())]
+
+
+def current() -> Pass | None:
+    """The pass that this thread is inside of, unless it is tracing a compiled function of the user's."""
+    found: Pass | None = getattr(_local, "current", None)
+    return found if found is not None and found.level == found.engine.level() else None
+
+
+@contextmanager
+def entered(new: Pass | None) -> Iterator[None]:
+    """Be inside the pass, on this thread."""
+    outer = getattr(_local, "current", None)
+    if new is not None:
+        new.level = new.engine.level()
+    _local.current = new
+    try:
+        yield
+    finally:
+        _local.current = outer
+
+
+@contextmanager
+def suspended(watch: Pass) -> Iterator[None]:
+    """Be outside of the pass for a while."""
+    with entered(None), watch.engine.mark():
+        yield
+
+
+@wraps(_operate)
+def _gated_operation(self: Operation, *args: Any, **kwargs: Any) -> Any:
+    found = current()
+    if found is None or backend.any_symbolic_tensors(args, kwargs):
+        return _operate(self, *args, **kwargs)
+    return found.operate(self, args, kwargs)
+
+
+@wraps(_rectify)
+def _gated_rectifier(
+    x: Array, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Array:
+    found = current()
+    if found is None or found.rule is None:
+        return _rectify(x, negative_slope, max_value, threshold)
+    if negative_slope or threshold < 0 or isinstance(found.inside, keras.layers.PReLU):  # leaky: not a ReLU
+        with suspended(found):
+            return _rectify(x, negative_slope, max_value, threshold)
+    return found.rectify(backend.convert_to_tensor(x), max_value, threshold)
+
+
+def _gated_relu(original: Callable[[Array], Array], max_value: float | None) -> Callable[[Array], Array]:
+    @wraps(original)
+    def relu(x: Array) -> Array:
+        found = current()
+        return original(x) if found is None or found.rule is None else found.rectify(x, max_value, 0.0)
+
+    return relu
+
+
+def _gated_head(original: Callable[..., Array], kind: str) -> Callable[..., Array]:
+    @wraps(original)
+    def head(x: Array, *args: Any, **kwargs: Any) -> Array:
+        y = original(x, *args, **kwargs)
+        found = current()
+        if found is not None:
+            found.heads.append((y, x, kind))
+        return y
+
+    return head
+
+
+def _install() -> None:
+    nn = backend.nn
+    Operation.__call__ = _gated_operation
+    ReLU.static_call = staticmethod(_gated_rectifier)
+    nn.relu, nn.relu6 = _gated_relu(nn.relu, None), _gated_relu(nn.relu6, 6.0)
+    for name, kind in {"softmax": "softmax", "log_softmax": "softmax", "sigmoid": "sigmoid"}.items():
+        setattr(nn, name, _gated_head(getattr(nn, name), kind))
+
+
+_install()

@@ -1,0 +1,165 @@
+"""Keras models behind the seam."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import keras
+from keras.src import backend
+from keras.src.ops.operation import Operation
+
+from sightline.arrays import Array, tile
+from sightline.errors import InputError, ModelError
+from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
+from sightline.frameworks.keras.gate import own_variables
+from sightline.frameworks.keras.passes import Arrays, Ask, remembered
+from sightline.model import Edit, Layer, Place, Rule, Target, Trace
+
+_CPU_CHUNK, _GPU_CHUNK = 8, 32
+
+
+def adapt(
+    model: keras.Model,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    output: str | int | None = None,
+    input: str | None = None,
+) -> KerasModel:
+    """`model` behind the seam; it is never changed.
+
+    `output` names the output that is explained, or gives its position. Of several inputs `input` names the image;
+    `inputs` has the values of the others, images first. ModelError where a name is missing, or the model is not built.
+    """
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"a {type(model).__name__} was given; expected a keras.Model.", "Wrap layers in keras.Sequential."
+        )
+    if not model.built:
+        raise ModelError(
+            f"the model {model.name!r} is not built yet; expected one with weights.",
+            "Call it once on an image, or load its weights: sightline does not change a model.",
+        )
+    others = dict(inputs or {})
+    ends = find_ends(model, others, input, output)
+    engine = import_module(f"sightline.frameworks.keras.{_backend()}")
+    values = tuple(_convert(value, _dtype(model, name)) for name, value in others.items())
+    return KerasModel(model, engine, ends, values, _channel(model), _GPU_CHUNK if engine.has_gpu() else _CPU_CHUNK)
+
+
+@dataclass(frozen=True)
+class KerasModel:
+    """A Keras model as the methods see it."""
+
+    model: keras.Model
+    engine: Any  # the module of the backend: run, survey
+    ends: Ends
+    others: tuple[Array, ...]
+    channel: int
+    chunk: int
+
+    def array(self, x: Any) -> Array:
+        """`x` as a tensor of the backend, in the precision of the model's input."""
+        return _convert(x, _dtype(self.model, self.ends.image))
+
+    def places(self, x: Array) -> list[Layer]:
+        """The image, and every layer and operation in the order in which a pass of `x` leaves them."""
+        x = self.array(x)[:1]
+        arrays = Arrays(x, [value[:1] for value in self.others])
+
+        def survey() -> list[tuple[Place, weakref.ref[Operation], tuple[int, ...]]]:
+            met = self.engine.survey(self.model, Ask(self.ends), arrays).met
+            return [(place, weakref.ref(op), shape[1:]) for place, op, shape in met if shape]
+
+        found = remembered(self.model, ("places", self.ends, tuple(x.shape), len(self.model.layers)), survey)
+        image = Layer("", "input", tuple(x.shape[1:]), self.channel)
+        return [image, *(_layer(place, op(), shape, self.channel) for place, op, shape in found)]
+
+    def run(
+        self,
+        x: Array,
+        *,
+        at: Sequence[Place] = (),
+        edit: Mapping[Place, Edit] | None = None,
+        target: Target | Callable[[Array], Array] | None = None,
+        rule: Rule | None = None,
+    ) -> Trace:
+        """One pass of `x` in evaluation mode, and a backward pass from each score of the target.
+
+        LayerError for a place that is not there; ModelError for a rule that met none of its operations.
+        """
+        x, at, edit = self.array(x), tuple(dict.fromkeys(at)), edit or {}
+        target = target if target is None or isinstance(target, Target) else Target(target)
+        if target is not None:
+            _check_differentiable(at, x)
+        functions = tuple((place, value) for place, value in edit.items() if callable(value))
+        replaced = {place: backend.convert_to_tensor(value) for place, value in edit.items() if not callable(value)}
+        ask = Ask(self.ends, at, functions, tuple(replaced), target and target.score, rule)
+        target_arrays = [backend.convert_to_tensor(a) for a in target.arrays] if target else []
+        return self.engine.run(self.model, ask, Arrays(x, self._companions(x), list(replaced.values()), target_arrays))
+
+    def _companions(self, x: Array) -> list[Array]:
+        """The other inputs, repeated for as many copies of their images as `x` holds."""
+        rows = x.shape[0]
+        for name, value in zip(self.ends.others, self.others):
+            if rows % value.shape[0]:
+                raise InputError(
+                    f"{rows} images came with {value.shape[0]} rows of the input {name!r}; expected as many, or a divisor.",
+                    "Give each of the other inputs one row for each image.",
+                )
+        return [tile(value, rows // value.shape[0]) for value in self.others]
+
+
+def _check_differentiable(at: Sequence[Place], x: Array) -> None:
+    if "" in at and not backend.is_float_dtype(backend.standardize_dtype(x.dtype)):
+        raise ModelError(
+            f"the model's input is of the type {backend.standardize_dtype(x.dtype)}; expected a float type.",
+            "Whole numbers have no gradient: explain the model at a layer, or from its first layer of floats on.",
+        )
+    if parameters := [place for place in at if place.startswith("=")]:
+        raise ModelError(
+            f"a gradient was asked at the parameter {parameters[0]!r}; expected an image or a layer.",
+            "Keras models keep no gradient of each image at a parameter: record it without a target.",
+        )
+
+
+def _layer(place: Place, op: Operation | None, shape: tuple[int, ...], image_channel: int) -> Layer:
+    order = getattr(op, "data_format", None)
+    first = order == "channels_first" if order else image_channel != -1
+    channel = -3 if first and len(shape) == 3 else -1
+    return Layer(place, type(op).__name__.lower(), shape, channel, bool(own_variables(op)), op)
+
+
+def _channel(model: keras.Model) -> int:
+    orders = [getattr(layer, "data_format", None) for layer in model._flatten_layers()]
+    order = next((order for order in orders if order), keras.config.image_data_format())
+    return -3 if order == "channels_first" else -1
+
+
+def _dtype(model: keras.Model, name: str | None) -> str | None:
+    """The type that an input is given in; None where only the model knows."""
+    tensors = {tensor.name: tensor for tensor in input_tensors(model)}
+    if name in tensors:
+        return str(tensors[name].dtype)
+    if name is None:
+        return str(next(iter(tensors.values())).dtype if tensors else model.variable_dtype)
+    return None
+
+
+def _convert(x: Any, dtype: str | None) -> Array:
+    if hasattr(x, "requires_grad") and x.requires_grad:
+        x = x.detach()
+    return backend.convert_to_tensor(x, dtype=dtype)
+
+
+def _backend() -> str:
+    name = str(keras.backend.backend())
+    if name not in ("tensorflow", "jax", "torch"):
+        raise ModelError(
+            f"Keras runs on the backend {name!r}; expected tensorflow, jax or torch.",
+            "Set the environment variable KERAS_BACKEND before Keras is imported.",
+        )
+    return name

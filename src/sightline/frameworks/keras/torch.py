@@ -1,0 +1,123 @@
+"""Passes of Keras models on PyTorch: eager, on weights that keep no graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import keras
+import torch
+import torch.nn.functional as F
+from keras.src.backend.torch.core import get_device
+from torch.overrides import TorchFunctionMode
+
+from sightline.arrays import Array
+from sightline.frameworks.keras.gate import Engine, Pass, current
+from sightline.frameworks.keras.passes import Arrays, Ask, check_met, edits, forward, scores
+from sightline.model import Back, Place, Trace
+
+_RECTIFIERS = {F.relu: None, torch.relu: None, torch.Tensor.relu: None, F.relu6: 6.0}
+_IN_PLACE = {torch.relu_, torch.Tensor.relu_, F.relu_}
+
+
+def _vjp(function: Callable[..., Array], *args: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+    with torch.enable_grad():
+        leaves = [arg.detach().requires_grad_() for arg in args]
+        y = function(*leaves)
+    return y.detach(), lambda grad_y: torch.autograd.grad(y, leaves, grad_y, retain_graph=True)
+
+
+class _Bent(torch.autograd.Function):
+    """A function whose backward pass is a rule's."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Callable[[Array], Array], back: Back, x: Array) -> Array:
+        y = function(x)
+        ctx.back = back
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Array) -> tuple[None, None, Array]:
+        return None, None, ctx.back(ctx.saved_tensors[0], grads[0])[0]
+
+
+ENGINE = Engine(lambda: None, _vjp, lambda function, back_of, x: _Bent.apply(function, back_of(x.detach()), x))
+
+
+class _Rectifiers(TorchFunctionMode):
+    """Shows the pass the ReLUs which no Keras function made."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        watch, kwargs = current(), kwargs or {}
+        if watch is None or (func not in _RECTIFIERS and func not in _IN_PLACE):
+            return func(*args, **kwargs)
+        x = args[0] if args else kwargs["input"]
+        if func in _IN_PLACE or kwargs.get("inplace") or args[1:] == (True,):
+            return x.copy_(
+                watch.rectify(x.clone(), None, 0.0) if func is not F.relu6 else watch.rectify(x.clone(), 6.0, 0.0)
+            )
+        return watch.rectify(x, _RECTIFIERS[func], 0.0)
+
+
+@contextmanager
+def _evaluation(model: keras.Model, graph: bool) -> Iterator[None]:
+    """Stand-ins for the weights, in the same memory: no graph leads to them, and an optimiser's step is no error."""
+    scope = keras.StatelessScope(initialize_variables=False)
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad() if graph else torch.no_grad())
+        scope.state_mapping = {id(variable): variable.value.data for variable in model.variables}
+        stack.enter_context(scope)
+        yield
+
+
+def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
+    """One pass: the forward one keeps a graph from the shallowest place on, where a gradient is asked."""
+    recorded: dict[Place, Array] = {}
+
+    def record(place: Place, value: Array) -> Array:
+        if ask.score is not None and value.is_floating_point() and not value.requires_grad:
+            value = value.detach().requires_grad_()
+        recorded[place] = value
+        return value.clone()  # what follows may work in place
+
+    watch = Pass(ENGINE, frozenset(ask.at), edits(ask, arrays), record, ask.rule)
+    with _evaluation(model, graph=bool(ask.differentiated)):
+        with _Rectifiers() if ask.rule is not None else nullcontext():
+            outputs = forward(model, ask, arrays, watch)
+        check_met(ask, watch)
+        outputs, head = watch.before_head(outputs)
+        score = None if ask.score is None else scores(ask, outputs, arrays)
+        places = ask.differentiated
+        grads = _gradients(score, [recorded[place] for place in places]) if places else []
+    values = {place: recorded[place].detach() for place in ask.at}
+    return Trace(outputs.detach(), None if score is None else score.detach(), values, dict(zip(places, grads)), head)
+
+
+def _gradients(score: Array, values: Sequence[Array]) -> list[Array]:
+    """(k, n, ...) for each of the values; zeros where the score does not hang on them."""
+    each = []
+    for i, one in enumerate(score):
+        more = i + 1 < len(score)
+        found = (
+            torch.autograd.grad(one.sum(), values, retain_graph=more, allow_unused=True)
+            if one.requires_grad
+            else values
+        )
+        each.append([torch.zeros_like(v) if g is None or g is v else g for v, g in zip(values, found)])
+    return [torch.stack(grads) for grads in zip(*each)]
+
+
+def survey(model: keras.Model, ask: Ask, arrays: Arrays) -> Pass:
+    """One plain pass, which says what there is."""
+    watch = Pass(ENGINE)
+    with _evaluation(model, graph=False):
+        forward(model, ask, arrays, watch)
+    return watch
+
+
+def has_gpu() -> bool:
+    """Whether Keras computes on a GPU."""
+    return str(get_device()) != "cpu"

@@ -1,0 +1,96 @@
+"""What a user gives as images, made the model's input; and the pictures to show for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sightline.arrays import Array, to_numpy
+from sightline.errors import InputError
+from sightline.images import MAX_PIXELS, Geometry, Picture, read
+from sightline.model import Model
+from sightline.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Images ready for a model: `x` its input, and for each the picture that a person sees and where `x` lies on it."""
+
+    x: Array
+    pictures: tuple[Picture, ...]
+    geometries: tuple[Geometry, ...]
+    preprocessed: bool  # by sightline; False where the user gave the model's input itself
+
+
+def is_input(images: Any) -> bool:
+    """Whether `images` is the model's input itself: an array of fractions, or a framework's own tensor."""
+    if isinstance(images, np.ndarray):
+        return bool(images.dtype.kind == "f")
+    return hasattr(images, "shape") and hasattr(images, "dtype") and "uint8" not in str(images.dtype)
+
+
+def take(images: Any, model: Model, preprocessing: Preprocessing | None, max_pixels: int = MAX_PIXELS) -> Given:
+    """Files, PIL pictures and uint8 arrays, preprocessed; or float arrays and tensors with a batch axis as they are.
+
+    Raises InputError for what cannot be read, for NaN or infinite values, and for pictures that come out in different
+    sizes.
+    """
+    if is_input(images):
+        return _tensor(images, model, preprocessing)
+    assert preprocessing is not None
+    pictures = tuple(read(image, max_pixels=max_pixels) for image in _each(images))
+    if not pictures:
+        raise InputError("an empty list of images was given.", "Give at least one image.")
+    arrays, geometries = zip(*(preprocessing.apply(picture) for picture in pictures))
+    sizes = {a.shape for a in arrays}
+    if len(sizes) > 1:
+        raise InputError(
+            f"pictures were given that come out in {len(sizes)} sizes: {', '.join(str(s[:2]) for s in sorted(sizes))}.",
+            "Preprocess with a crop, for example preprocess='resize=256,crop=224', or explain them one by one.",
+        )
+    x = model.array(np.ascontiguousarray(np.moveaxis(np.stack(arrays), -1, model.channel)))
+    return Given(x, pictures, geometries, True)
+
+
+def _each(images: Any) -> Sequence[Any]:
+    """A list of pictures out of one or many."""
+    if hasattr(images, "shape") and hasattr(images, "numpy"):
+        images = to_numpy(images)
+    if isinstance(images, np.ndarray) and images.ndim == 4:
+        return list(images)
+    return images if isinstance(images, list | tuple) else [images]
+
+
+def _tensor(images: Any, model: Model, preprocessing: Preprocessing | None) -> Given:
+    values = to_numpy(images)
+    if values.ndim != 4:
+        raise InputError(
+            f"an array of shape {values.shape} with fractions was given; expected a batch of four axes.",
+            "Add the batch axis (image[None]), or give a picture as a file, PIL image or uint8 array.",
+        )
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"an array with {int((~np.isfinite(values)).sum())} values that are NaN or infinite was given.",
+            "Find out where they come from: no map of such an image means anything.",
+        )
+    shown = [_shown(image, preprocessing) for image in np.moveaxis(values, model.channel, -1)]
+    pictures = tuple(Picture(pixels, f"array {i}") for i, pixels in enumerate(shown))
+    geometries = tuple(Geometry(p.shape[:2], p.shape[:2], (0, 0, *p.shape[:2])) for p in shown)
+    return Given(model.array(images), pictures, geometries, False)
+
+
+def _shown(image: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray:
+    """Pixels to look at: by the declared preprocessing, else the image's own range stretched to black and white."""
+    if preprocessing is not None and preprocessing.channels == image.shape[-1]:
+        return preprocessing.undo(image)
+    low, high = float(image.min()), float(image.max())
+    return np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+
+
+def names_of(images: Any) -> list[str]:
+    """What to call each image."""
+    return [str(image) if isinstance(image, str | Path) else f"image {i}" for i, image in enumerate(_each(images))]

@@ -1,0 +1,59 @@
+"""Which layer a CAM uses: the one that was named, else the last that still has a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sightline.errors import LayerError, nearest
+from sightline.model import Layer
+
+
+def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
+    """The layer called `wanted`, or that is that object; for None the last one with a grid, before any pooling.
+
+    Raises LayerError for a layer that is not there (suggesting the nearest), that several are called, or without a grid.
+    """
+    if wanted is None:
+        return last_grid(layers)
+    if not isinstance(wanted, str):
+        found = [layer for layer in layers if layer.object is wanted]
+        name = type(wanted).__name__
+    else:
+        found = [layer for layer in layers if layer.name == wanted]
+        found = found or [layer for layer in layers if layer.name and layer.name.endswith(f"/{wanted}")]
+        name = repr(wanted)
+    if not found:
+        hint = nearest(str(wanted), [layer.name for layer in layers if layer.name], "`sightline layers MODEL`")
+        raise LayerError(f"layer {name} was given; a pass of this model does not meet it.", hint)
+    if len({layer.name for layer in found}) > 1 and isinstance(wanted, str):
+        raise LayerError(
+            f"layer {name} was given; several are called that: {', '.join(layer.name for layer in found)}.",
+            "Give the whole name of the one you mean.",
+        )
+    if found[-1].grid is None:
+        raise LayerError(
+            f"layer {name} was given; its output of shape {found[-1].shape} has no height and width.",
+            f"Take one that still has a map, such as {last_grid(layers).name!r}.",
+        )
+    return found[-1]
+
+
+def last_grid(layers: Sequence[Layer]) -> Layer:
+    """The last layer with a grid, as large as the last one that has weights gave it: so before any pooling to a vector.
+
+    By shape and order alone. On VGG-16 it is the last convolution's ReLU; the max-pooling behind it and the average
+    pooling, which leaves the shape as it is, come after. Raises LayerError where no layer has a grid.
+    """
+    weighted = [i for i, layer in enumerate(layers) if layer.weighted and layer.grid]
+    if not weighted:
+        raise LayerError(
+            "a model was given in which no layer with weights has a height and width.",
+            "Use a method that needs no layer, such as gradient or integrated-gradients.",
+        )
+    last = layers[weighted[-1]]
+    for layer in layers[weighted[-1] + 1 :]:
+        if layer.grid != layers[weighted[-1]].grid:
+            break
+        last = layer
+    return last

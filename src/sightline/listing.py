@@ -1,0 +1,49 @@
+"""What there is: methods, and a model's layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sightline import methods as _methods  # noqa: F401  enters every method
+from sightline.errors import ModelError
+from sightline.load import load, preprocessing_for
+from sightline.method import METHODS
+from sightline.model import Layer
+
+
+def methods() -> list[dict[str, Any]]:
+    """Every method: `name`, `family`, `needs`, `cost` (in bare passes: F forward, FB forward and backward), `params`
+    with their defaults, `summary` and `source`."""
+    return [
+        {
+            "name": m.name,
+            "family": m.family,
+            "needs": sorted(m.needs),
+            "cost": m.cost,
+            "params": dict(m.params),
+            "summary": m.summary,
+            "source": m.source,
+        }
+        for m in sorted(METHODS.values(), key=lambda m: (m.family, m.name))
+    ]
+
+
+def layers(model: Any, **options: Any) -> list[Layer]:
+    """The layers of a model (anything that `load` takes, with its options) in the order in which a pass meets them.
+
+    A layer with a `grid` has a map. The input's size is that of the preprocessing, or the one that the model fixes.
+    """
+    loaded = load(model, **options)
+    pre = preprocessing_for(loaded)
+    crop = pre.crop if pre.crop is not None else pre.resize
+    height, width = crop if isinstance(crop, tuple) else (crop or 224, crop or 224)
+    blank = np.zeros((1, height, width, pre.channels), np.float32)
+    x = loaded.model.array(np.moveaxis(blank, -1, loaded.model.channel))
+    try:
+        return loaded.model.places(x)
+    except Exception as error:
+        raise ModelError(
+            f"{loaded.name} failed on an input of {height} x {width}: {error}", "Declare the size: preprocess=."
+        ) from error

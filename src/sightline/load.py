@@ -1,0 +1,190 @@
+"""A spec or a framework's own model, made ready to be asked."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module, metadata, resources
+from pathlib import Path
+from typing import Any
+
+from sightline import frameworks
+from sightline.errors import InputError, ModelError, PreprocessingWarning
+from sightline.frameworks import Source
+from sightline.model import Model
+from sightline.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model behind the seam, with what is known of it."""
+
+    model: Model
+    name: str
+    preprocessing: Preprocessing | None = None
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what was assumed, for the answer
+    size: tuple[int, int, int] | None = None  # height, width and channels of the input, where the model fixes them
+    weights: Callable[[], str] = field(default=lambda: "", repr=False)  # their hash
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(
+    model: Any,
+    *,
+    weights: str | None = None,
+    preprocess: Preprocessing | str | None = None,
+    labels: Sequence[str] | str | Path | None = None,
+    input: str | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    output: str | int | None = None,
+    device: str | None = None,
+    trust: bool = False,
+) -> Loaded:
+    """A model ready for `explain`: from a spec, a framework's own model, or a `Loaded` one.
+
+    A spec is "torchvision:NAME", "keras:NAME", "world:NAME/VARIANT", a .keras or .h5 file, or "package.module:factory";
+    `weights` a file for its weights (which voids the preprocessing that the spec carries). `labels` are the classes'
+    names, a file with one a line, or "imagenet". Of a model with several inputs, `input` names the one explained and
+    `inputs` gives the others' values; of one with several outputs, `output` names the one explained. `trust` allows
+    files that run code. Raises ModelError, UntrustedError, InputError.
+    """
+    if isinstance(model, Loaded):
+        return model
+    if isinstance(model, str | Path):
+        source = _from_spec(str(model), weights, trust)
+        frameworks.place(source.model, device)
+        hashed = frameworks.fingerprint(source.model)  # now: it may be gone when the answer is saved
+        mark: Callable[[], str] = lambda: hashed  # noqa: E731
+    elif frameworks.framework_of(model):
+        source = Source(model, type(model).__name__, size=frameworks.fixed_size(model))
+        mark = _mark_of(weakref.ref(model))
+        _refuse_for_objects(weights=weights, device=device)
+    else:
+        return _foreign(model, preprocess, labels)
+    known = _labels(labels) if labels is not None else source.labels
+    adapter = frameworks.adapt(source.model, input=input, inputs=inputs, output=output)
+    pre = _preprocessing(preprocess) or source.preprocessing
+    return Loaded(adapter, source.name, pre, known, (), source.size, mark, _versions(source.model))
+
+
+def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:
+    """The hash of a user's model, taken when it is asked for: hashing costs more than many an explanation."""
+    return lambda: frameworks.fingerprint(alive()) if alive() is not None else ""
+
+
+def _refuse_for_objects(**options: Any) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ModelError(
+                f"{name}={value!r} was given with a model that is there already; sightline does not change it.",
+                f"Do that to the model yourself, or give a spec such as torchvision:resnet50 with {name}.",
+            )
+
+
+def _foreign(model: Any, preprocess: Any, labels: Any) -> Loaded:
+    """A model that brings its own adapter: anything with `run` and `places`."""
+    if not (hasattr(model, "run") and hasattr(model, "places")):
+        frameworks.adapt(model)
+    return Loaded(
+        model, type(model).__name__, _preprocessing(preprocess), _labels(labels) if labels is not None else ()
+    )
+
+
+def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
+    kind, _, name = spec.partition(":")
+    suffix = Path(spec).suffix.lower()
+    if kind == "torchvision":
+        source = frameworks.room("torch").load(kind, name, weights=weights, trust=trust)
+    elif kind == "keras" or suffix in (".keras", ".h5"):
+        source = frameworks.room("keras").load(
+            kind if kind == "keras" else "file", name or spec, weights=weights, trust=trust
+        )
+    elif kind == "world":
+        source = _world(name)
+    elif suffix in (".safetensors", ".pth", ".pt"):
+        raise ModelError(
+            f"{spec} was given as the model; it holds weights without an architecture.",
+            f"Name the architecture: --model torchvision:NAME --weights {spec}",
+        )
+    elif name and all(part.isidentifier() for part in kind.split(".")):
+        source = _from_factory(kind, name, weights, trust)
+    else:
+        raise ModelError(
+            f"{spec!r} was given as the model; it is no spec and no file with a model.",
+            "Write torchvision:NAME, keras:NAME, world:NAME/VARIANT, package.module:factory, or a .keras or .h5 file.",
+        )
+    return source  # type: ignore[no-any-return]
+
+
+def _from_factory(module: str, name: str, weights: str | None, trust: bool) -> Source:
+    try:
+        factory = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ModelError(f"{module}:{name} was given; it cannot be imported: {error}", "Check both names.") from None
+    model = factory() if callable(factory) and frameworks.framework_of(factory) is None else factory
+    if frameworks.framework_of(model) is None:
+        raise ModelError(f"{module}:{name} was given; it made a {type(model).__name__}.", "Let it return a model.")
+    if weights is not None:
+        frameworks.room(str(frameworks.framework_of(model))).with_weights(model, weights, trust=trust)
+    return Source(model, f"{module}:{name}", size=frameworks.fixed_size(model))
+
+
+def _world(name: str) -> Source:
+    from sightline.worlds import find_world, world_net
+
+    world = find_world(name)
+    pre = Preprocessing.parse(world.preprocess)
+    return Source(world_net(name), f"world:{name}", pre, world.labels, (world.size, world.size, 3))
+
+
+def _preprocessing(given: Preprocessing | str | None) -> Preprocessing | None:
+    return Preprocessing.parse(given) if isinstance(given, str) else given
+
+
+def preprocessing_for(loaded: Loaded) -> Preprocessing:
+    """What turns pictures into the model's input; where none is declared, a stated guess and a PreprocessingWarning."""
+    if loaded.preprocessing is not None:
+        return loaded.preprocessing
+    height, width, channels = loaded.size or (224, 224, 3)
+    guess = Preprocessing(resize=min(height, width), crop=(height, width), channels=channels)
+    warnings.warn(
+        f"{loaded.name} says nothing of its preprocessing, so {guess} was assumed: the answer may be wrong. "
+        "Declare it with preprocess= (--preprocess).",
+        PreprocessingWarning,
+        stacklevel=3,
+    )
+    return guess
+
+
+def _labels(given: Sequence[str] | str | Path) -> tuple[str, ...]:
+    if not isinstance(given, str | Path):
+        return tuple(given)
+    if str(given) == "imagenet":
+        return imagenet()
+    try:
+        return tuple(Path(given).read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"labels {str(given)!r} were given; they cannot be read: {error}", "Give a text file, a name a line."
+        ) from None
+
+
+@cache
+def imagenet() -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes, in the order that torchvision and Keras use."""
+    return tuple((resources.files("sightline") / "data" / "imagenet.txt").read_text("utf-8").splitlines())
+
+
+@cache
+def _version(package: str) -> str:
+    return metadata.version(package)
+
+
+def _versions(model: Any) -> Mapping[str, str]:
+    own = {name: _version(name) for name in ("sightline", "numpy")}
+    return own | {"python": ".".join(map(str, sys.version_info[:3]))} | dict(frameworks.versions(model))

@@ -1,0 +1,64 @@
+"""A method's options: which there are, of what type, in what range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sightline.errors import MethodError, nearest
+from sightline.method import AtLeast, Method
+
+
+def settle_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of `method` with its value, `given` or the default; text from a command line is read by its type.
+
+    Raises MethodError for an option that the method does not have (suggesting the nearest), and for a value of the
+    wrong type or out of range.
+    """
+    base = method.base(given)
+    known = dict(method.params) | dict(base.params)
+    for name in given:
+        if name not in known:
+            hint = nearest(name, known, f"`sightline methods`: {method.name} takes {', '.join(known) or 'no options'}")
+            raise MethodError(f"option {name!r} was given; {method.name} does not have it.", hint)
+    hints = _hints(base) | _hints(method)
+    return {name: _checked(name, given.get(name, default), hints[name]) for name, default in known.items()}
+
+
+def _hints(method: Method) -> dict[str, Any]:
+    return get_type_hints(method.function, include_extras=True)
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """`value` as the type of `hint`; MethodError where it is not one."""
+    if hint is Any or name == "baseline":
+        return value
+    options = get_args(hint) if get_origin(hint) is Literal else ()
+    if options:
+        if value not in options:
+            raise MethodError(
+                f"{name}={value!r} was given; expected one of {', '.join(map(repr, options))}.",
+                nearest(str(value), options, "the list before"),
+            )
+        return value
+    kinds = get_args(hint) or (hint,)
+    if type(None) in kinds:
+        return None if value in (None, "none", "") else _checked(name, value, kinds[0])
+    least = next((k for k in kinds if isinstance(k, AtLeast)), None)
+    return _number(name, value, kinds[0], least) if kinds[0] in (int, float) else kinds[0](value)
+
+
+def _number(name: str, value: Any, kind: type, least: AtLeast | None) -> Any:
+    low = least.low if least else -math.inf
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number) or number < low or (kind is int and number != float(value)):
+        wanted = "a whole number" if kind is int else "a number"
+        raise MethodError(
+            f"{name}={value!r} was given; expected {wanted}{f' of at least {low}' if least else ''}.",
+            "See `sightline methods` for each option and its default.",
+        )
+    return number

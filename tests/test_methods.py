@@ -1,0 +1,170 @@
+"""Every method against its independent twin of `paper.py`, in float64, in every framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import paper
+import pytest
+from nets import build, native, use_float64
+
+from sightline.arrays import normal, to_numpy
+from sightline.frameworks import adapt
+from sightline.layers import choose_layer
+from sightline.method import METHODS
+from sightline.targets import as_target
+
+FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
+use_float64()
+
+NET = paper.small_net()
+RNG = np.random.default_rng(7)
+IMAGES = RNG.normal(size=(2, 12, 12, 3))
+BASELINE = RNG.normal(size=(2, 12, 12, 3))
+CLASSES = (3, 1)  # two targets, for each image
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return adapt(build(NET))
+
+
+def attribute(model: Any, name: str, **params: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The attribution (k, n, h, w[, c]) of both classes by a method, channels last."""
+    x = native(IMAGES, model)
+    weights = np.zeros((len(CLASSES), len(IMAGES), 5))
+    for k, c in enumerate(CLASSES):
+        weights[k, :, c] = 1
+    params = {key: native(v, model) if isinstance(v, np.ndarray) else v for key, v in params.items()}
+    found, checks = METHODS[name].attribute(model, x, as_target(weights, x), **params)
+    found = to_numpy(found)
+    found = np.moveaxis(found, model.channel, -1) if found.ndim == 5 else found
+    return found, {key: to_numpy(v) for key, v in checks.items()}
+
+
+def draws(model: Any, count: int) -> np.ndarray:
+    """The noise that the framework draws."""
+    x = native(IMAGES, model)
+    return np.stack([np.moveaxis(to_numpy(normal(x, 5, k)), model.channel, -1) for k in range(count)])
+
+
+Row = tuple[
+    str, dict[str, Any], Callable[..., np.ndarray]
+]  # method, its options, its twin (model, image number, class)
+
+ROWS: list[Row] = [
+    ("gradient", {}, lambda m, i, c: paper.gradient(NET, IMAGES[i], c)),
+    ("input-x-gradient", {}, lambda m, i, c: paper.input_x_gradient(NET, IMAGES[i], c)),
+    ("guided-backprop", {}, lambda m, i, c: paper.guided_backprop(NET, IMAGES[i], c)),
+    ("deconvnet", {}, lambda m, i, c: paper.deconvnet(NET, IMAGES[i], c)),
+    ("grad-cam", {"layer": "relu2"}, lambda m, i, c: paper.grad_cam(NET, IMAGES[i], c, "relu2")),
+    ("grad-cam", {"layer": "conv1"}, lambda m, i, c: paper.grad_cam(NET, IMAGES[i], c, "conv1")),
+    ("guided-grad-cam", {"layer": "relu2"}, lambda m, i, c: paper.guided_grad_cam(NET, IMAGES[i], c, "relu2")),
+    (
+        "integrated-gradients",
+        {"baseline": BASELINE, "steps": 10},
+        lambda m, i, c: paper.integrated_gradients(NET, IMAGES[i], c, BASELINE[i], 10),
+    ),
+    (
+        "occlusion",
+        {"baseline": BASELINE, "window": 5, "stride": 3},
+        lambda m, i, c: paper.occlusion(NET, IMAGES[i], c, BASELINE[i], 5, 3),
+    ),
+    *(
+        (
+            "smoothgrad",
+            {"samples": 7, "noise": 0.2, "form": form, "random_state": 5},
+            lambda m, i, c, form=form: paper.smoothgrad(NET, IMAGES[i], c, draws(m, 7), 0.2, form),
+        )
+        for form in ("mean", "squared", "variance")
+    ),
+]
+
+
+def test_every_method_has_a_row() -> None:
+    assert {name for name, _, _ in ROWS} == set(METHODS)
+
+
+@pytest.mark.parametrize(("name", "params", "twin"), ROWS, ids=lambda v: v if isinstance(v, str) else "")
+def test_method_equals_its_twin(model: Any, name: str, params: dict[str, Any], twin: Callable[..., np.ndarray]) -> None:
+    if "layer" in params:
+        params = params | {"layer": choose_layer(model.places(native(IMAGES, model)), params["layer"])}
+    found, _ = attribute(model, name, **params)
+    expected = np.stack([[twin(model, i, c) for i in range(len(IMAGES))] for c in CLASSES])
+    assert found.shape == expected.shape
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+def test_integrated_gradients_reports_what_it_leaves_unexplained(model: Any) -> None:
+    found, checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=10)
+    for k, c in enumerate(CLASSES):
+        for i in range(len(IMAGES)):
+            change = paper.scores(NET, IMAGES[i])[c] - paper.scores(NET, BASELINE[i])[c]
+            assert checks["residual"][k, i] == pytest.approx(abs(found[k, i].sum() - change) / abs(change), rel=1e-6)
+
+
+def test_integrated_gradients_map_error_is_its_distance_from_the_rule_of_a_third(model: Any) -> None:
+    _, checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=9)
+    fine = paper.integrated_gradients(NET, IMAGES[0], CLASSES[0], BASELINE[0], 9)
+    coarse = paper.integrated_gradients(NET, IMAGES[0], CLASSES[0], BASELINE[0], 3)
+    assert checks["map_error"][0, 0] == pytest.approx(np.abs(fine - coarse).sum() / np.abs(fine).sum(), rel=1e-9)
+
+
+def test_integrated_gradients_triples_its_points_until_the_tolerance_is_met(model: Any) -> None:
+    loose, loose_checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=4, tolerance=1e9)
+    assert (loose_checks["steps"] == 4).all()
+    tight, checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=4, tolerance=0.0)
+    assert (checks["steps"] == 108).all()
+    expected = paper.integrated_gradients(NET, IMAGES[1], CLASSES[0], BASELINE[1], 108)
+    np.testing.assert_allclose(tight[0, 1], expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    assert checks["residual"].max() < loose_checks["residual"].max()
+    some = float(
+        np.median(
+            np.maximum(
+                *(
+                    attribute(model, "integrated-gradients", baseline=BASELINE, steps=12)[1][c]
+                    for c in ("residual", "map_error")
+                )
+            )
+        )
+    )
+    mixed, mixed_checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=4, tolerance=some)
+    for k, c in enumerate(CLASSES):  # each image and target stops by itself
+        for i in range(len(IMAGES)):
+            alone = paper.integrated_gradients(NET, IMAGES[i], c, BASELINE[i], int(mixed_checks["steps"][k, i]))
+            np.testing.assert_allclose(mixed[k, i], alone, rtol=0, atol=1e-9)
+
+
+def test_integrated_gradients_of_a_linear_model_is_exact() -> None:
+    rng = np.random.default_rng(3)
+    kernel = rng.normal(size=(3, 3, 3, 6))
+    net = [
+        ("conv", "conv", kernel, rng.normal(size=6)),
+        ("mean", "mean"),
+        ("linear", "head", rng.normal(size=(6, 5)), rng.normal(size=5)),
+    ]
+    linear = adapt(build(net))
+    found, checks = attribute(linear, "integrated-gradients", baseline=BASELINE, steps=1)
+    expected = (IMAGES[0] - BASELINE[0]) * paper.gradient(net, IMAGES[0], CLASSES[0])
+    np.testing.assert_allclose(found[0, 0], expected, rtol=0, atol=1e-12)
+    assert checks["residual"].max() < 1e-9
+
+
+def test_smoothgrad_of_one_sample_without_noise_is_the_method_itself(model: Any) -> None:
+    for of, params in (("gradient", {}), ("integrated-gradients", {"baseline": BASELINE, "steps": 3})):
+        plain, _ = attribute(model, of, **params)
+        smooth, _ = attribute(model, "smoothgrad", of=of, samples=1, noise=0.0, **params)
+        np.testing.assert_allclose(smooth, plain, rtol=0, atol=1e-12 * np.abs(plain).max())
+
+
+def test_smoothgrad_smooths_a_cam_too(model: Any) -> None:
+    layer = choose_layer(model.places(native(IMAGES, model)), "relu2")
+    found, _ = attribute(model, "smoothgrad", of="grad-cam", samples=3, noise=0.1, random_state=5, layer=layer)
+    noise = draws(model, 3)
+    for i, image in enumerate(IMAGES):
+        noisy = [image + 0.1 * (image.max() - image.min()) * draw for draw in noise]
+        expected = np.mean([paper.grad_cam(NET, x, CLASSES[0], "relu2") for x in noisy], axis=0)
+        np.testing.assert_allclose(found[0, i], expected, rtol=0, atol=1e-10)
