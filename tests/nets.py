@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import numpy as np
+
 from paper import Net
 
 FRAMEWORK = os.environ["SIGHTLINE_TEST_FRAMEWORK"]
@@ -13,11 +15,15 @@ ALL = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 
 
 def use_float64() -> None:
-    """Let JAX compute in float64; the other frameworks do so by themselves."""
+    """Let Keras, and JAX under it, compute in float64; PyTorch does so by itself."""
     if FRAMEWORK == "keras-jax":
         import jax
 
         jax.config.update("jax_enable_x64", True)
+    if FRAMEWORK != "torch":
+        import keras
+
+        keras.config.set_floatx("float64")
 
 
 def build(net: Net, size: int = 12, dtype: str = "float64") -> Any:
@@ -56,7 +62,7 @@ def _keras(net: Net, size: int, dtype: str) -> Any:
     make = {
         "relu": lambda name: keras.layers.ReLU(name=name, dtype=dtype),
         "pool": lambda name: keras.layers.MaxPooling2D(name=name, dtype=dtype),
-        "mean": lambda name: keras.layers.GlobalAveragePooling2D(name=name, dtype=dtype),
+        "mean": lambda name: _plain_layers()[0](name=name, dtype=dtype),
     }
     image = keras.Input((size, size, net[0][2].shape[2]), dtype=dtype)
     x = image
@@ -64,7 +70,7 @@ def _keras(net: Net, size: int, dtype: str) -> Any:
         if kind == "conv":
             x = keras.layers.Conv2D(weights[1].size, 3, padding="same", name=name, dtype=dtype)(x)
         elif kind == "linear":
-            x = keras.layers.Dense(weights[1].size, name=name, dtype=dtype)(x)
+            x = _plain_layers()[1](weights[1].size, name=name, dtype=dtype)(x)
         else:
             x = make[kind](name)(x)
     model = keras.Model(image, x)
@@ -72,6 +78,146 @@ def _keras(net: Net, size: int, dtype: str) -> Any:
     return model
 
 
+@cache
+def _plain_layers() -> tuple[Any, Any]:
+    """Mean over space and linear layer in the backend's own words: Keras' own go through float32 on PyTorch."""
+    import keras
+
+    class Mean(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            if FRAMEWORK == "keras-tensorflow":
+                import tensorflow as tf
+
+                return tf.reduce_mean(x, (1, 2))
+            return x.mean((1, 2))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return (shape[0], shape[3])
+
+    class Linear(keras.layers.Layer):
+        def __init__(self, units: int, **options: Any) -> None:
+            super().__init__(**options)
+            self.units = units
+
+        def build(self, shape: Any) -> None:
+            self.kernel = self.add_weight(shape=(shape[-1], self.units))
+            self.bias = self.add_weight(shape=(self.units,))
+
+        def call(self, x: Any) -> Any:
+            return x @ self.kernel.value + self.bias.value
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return (shape[0], self.units)
+
+    return Mean, Linear
+
+
 def native(images: np.ndarray, model: Any) -> Any:
     """Images (n, h, w, c) as the framework's own array in the model's own layout."""
     return model.array(np.ascontiguousarray(np.moveaxis(images, -1, model.channel)))
+
+
+def snapshot(model: Any) -> dict[str, Any]:
+    """All that an explanation must leave alone, ready to be compared."""
+    return _torch_snapshot(model) if FRAMEWORK == "torch" else _keras_snapshot(model)
+
+
+def _torch_snapshot(model: Any) -> dict[str, Any]:
+    import torch
+
+    found: dict[str, Any] = {"random": torch.get_rng_state().numpy().tobytes()}
+    for name, m in model.named_modules():
+        plain = {key: value for key, value in m.__dict__.items() if not isinstance(value, dict)}
+        hooks = {key: tuple(value.items()) for key, value in m.__dict__.items() if "hooks" in key and value is not None}
+        found[name] = (m.training, tuple(m.__dict__), repr(sorted(plain.items())), repr(hooks))
+    for name, p in model.named_parameters():
+        grad = None if p.grad is None else p.grad.numpy().tobytes()
+        found[f"={name}"] = (id(p), p.requires_grad, p._version, p.detach().numpy().tobytes(), grad)
+    for name, b in model.named_buffers():
+        found[f"={name}"] = (id(b), b._version, b.numpy().tobytes())
+    return found
+
+
+def _keras_snapshot(model: Any) -> dict[str, Any]:
+    import keras
+
+    found: dict[str, Any] = {
+        "random": repr(keras.ops.convert_to_numpy(keras.src.random.seed_generator.global_seed_generator().state))
+    }
+    for layer in model._flatten_layers():
+        found[layer.path] = (sorted(layer.__dict__), id(layer.call.__func__), id(getattr(layer, "activation", None)))
+        found[layer.path] += (len(layer._inbound_nodes), len(layer._outbound_nodes), layer.trainable)
+    for v in model.variables:
+        found[f"={v.path}"] = (id(v), v.trainable, keras.ops.convert_to_numpy(v).tobytes())
+    return found
+
+
+def with_trip(model: Any, trip: list[type[Exception]]) -> Any:
+    """The model with a layer in its middle that throws "tripped" when `trip` is not empty."""
+    if FRAMEWORK == "torch":
+        from torch import nn
+
+        class Trip(nn.Module):
+            def forward(self, x: Any) -> Any:
+                if trip:
+                    raise trip[0]("tripped")
+                return x
+
+        return nn.Sequential(*list(model)[:4], Trip(), *list(model)[4:])
+    return _keras_with_trip(model, trip)
+
+
+def _keras_with_trip(model: Any, trip: list[type[Exception]]) -> Any:
+    import keras
+
+    class Trip(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            if trip:
+                raise trip[0]("tripped")
+            return x
+
+    image = keras.Input(model.input_shape[1:], dtype=model.dtype)
+    x = image
+    for layer in model.layers[1:]:
+        x = layer(x)
+        if layer.name == "conv2":
+            x = Trip(dtype=model.dtype)(x)
+    return keras.Model(image, x)
+
+
+def training_step(model: Any) -> list[np.ndarray]:
+    """The gradients of a loss with respect to the parameters, as a user's own training would take them."""
+    x = np.random.default_rng(9).normal(size=(2, 12, 12, 3))
+    if FRAMEWORK == "torch":
+        import torch
+
+        loss = (model(torch.as_tensor(x.transpose(0, 3, 1, 2).copy())) ** 2).sum()
+        return [g.numpy() for g in torch.autograd.grad(loss, list(model.parameters()))]
+    return {"keras-tensorflow": _tensorflow_step, "keras-jax": _jax_step, "keras-torch": _keras_torch_step}[FRAMEWORK](
+        model, x
+    )
+
+
+def _tensorflow_step(model: Any, x: np.ndarray) -> list[np.ndarray]:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(x, training=True) ** 2)
+    return [np.asarray(g) for g in tape.gradient(loss, [v.value for v in model.trainable_variables])]
+
+
+def _jax_step(model: Any, x: np.ndarray) -> list[np.ndarray]:
+    import jax
+
+    def loss(weights: Any) -> Any:
+        y, _ = model.stateless_call(weights, [], x, training=True)
+        return (y**2).sum()
+
+    return [np.asarray(g) for g in jax.grad(loss)([v.value for v in model.trainable_variables])]
+
+
+def _keras_torch_step(model: Any, x: np.ndarray) -> list[np.ndarray]:
+    import torch
+
+    loss = (model(torch.as_tensor(x), training=True) ** 2).sum()
+    return [g.numpy() for g in torch.autograd.grad(loss, [v.value for v in model.trainable_variables])]

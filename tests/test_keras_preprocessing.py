@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 
 import numpy as np
-import pytest
 
 from sightline.images import Picture
 from sightline.preprocessing import keras_applications

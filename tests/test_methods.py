@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import paper
 import pytest
-from nets import build, native, use_float64
 
+import paper
+from nets import build, native, use_float64
 from sightline.arrays import normal, to_numpy
 from sightline.frameworks import adapt
 from sightline.layers import choose_layer

@@ -24,7 +24,7 @@ def namespace(a: Array) -> Any:
 def _over_keras_ops() -> SimpleNamespace:
     from keras import ops
 
-    same = "abs max maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
+    same = "abs max min maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
     same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum argsort"
     names = {name: getattr(ops, name) for name in same.split()}
     return SimpleNamespace(

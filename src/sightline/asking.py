@@ -47,7 +47,7 @@ class Found:
 def ask(request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x: Array) -> Found:
     """Run a method over the images `x`, a pass full of them at a time."""
     layer = _layer(request, loaded.model, x)
-    bound = bool(getattr(loaded.model, "inputs", None))  # its other inputs belong to these very images
+    bound = bool(getattr(loaded.model, "others", None))  # its other inputs belong to these very images
     size = x.shape[0] if bound else loaded.model.chunk
     parts = [
         _together(

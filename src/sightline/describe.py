@@ -16,8 +16,6 @@ from sightline.preprocessing import Preprocessing
 from sightline.reduce import reduced
 from sightline.targets import label_of, probabilities
 
-_TOP = 5
-
 
 def describe(
     request: Request,
@@ -26,18 +24,19 @@ def describe(
     preprocessing: Preprocessing | None,
     given: Given,
     random_state: int,
+    top: int,
     seconds: float,
 ) -> list[Explanation]:
     """An Explanation for each target."""
     reduce = request.reduce or request.method.base(request.params).reduce
-    top = _top(found, loaded)
+    highest = _top(found, loaded, top)
     return [
         Explanation(
             map=(maps := _maps(found.attribution[k], reduce, given, request.smooth)),
             attribution=np.ascontiguousarray(found.attribution[k], np.float32),
             score=found.score[k],
             target=targets,
-            top=top,
+            top=highest,
             checks=_checks(maps) | {name: values[k] for name, values in found.checks.items()},
             method=request.method.name,
             model=loaded.name,
@@ -73,12 +72,12 @@ def _checks(maps: np.ndarray) -> dict[str, np.ndarray]:
     return {"zeros": (flat == 0).mean(axis=1), "saturated": ((flat == peak) & (peak > 0)).mean(axis=1)}
 
 
-def _top(found: Found, loaded: Loaded) -> list[list[dict[str, Any]]]:
+def _top(found: Found, loaded: Loaded, count: int) -> list[list[dict[str, Any]]]:
     """The highest classes of each image with their probabilities; none for a regression or a segmentation."""
     sure = probabilities(found.outputs, found.head, loaded.labels)
     if sure is None:
         return [[] for _ in found.outputs]
-    best = np.argsort(-found.outputs if found.outputs.shape[1] > 1 else -sure, axis=1, kind="stable")[:, :_TOP]
+    best = np.argsort(-found.outputs if found.outputs.shape[1] > 1 else -sure, axis=1, kind="stable")[:, :count]
     return [
         [{"index": int(c), "label": label_of(c, loaded.labels), "probability": float(p[c])} for c in classes]
         for classes, p in zip(best, sure)

@@ -40,6 +40,7 @@ def explain(
     random_state: int = 0,
     reduce: str | None = None,
     smooth: float = 0.0,
+    top: int = 5,
     **params: Any,
 ) -> Explanation | list[Explanation]:
     """What `model` looks at in `images`: one Explanation, or a flat list of them, one a method and target.
@@ -51,8 +52,8 @@ def explain(
     score before any softmax or sigmoid. `layer`: for a method that needs one, default the last with a grid; any other
     method then explains the layer's output instead of the image. `reduce`: how channels become one number a pixel
     ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default). `smooth`: standard
-    deviation in pixels of a Gaussian over the map. Other options go to the methods that have them. Raises a
-    SightlineError for every mistake.
+    deviation in pixels of a Gaussian over the map. `top`: how many of the highest classes the answer lists. Other
+    options go to the methods that have them. Raises a SightlineError for every mistake.
     """
     loaded = load(
         model,
@@ -74,7 +75,9 @@ def explain(
         start = time.perf_counter()
         with _refusals(loaded.name, tuple(given.x.shape)):
             found = ask(request, loaded, preprocessing, given.x)
-        answers += describe(request, found, loaded, preprocessing, given, random_state, time.perf_counter() - start)
+        answers += describe(
+            request, found, loaded, preprocessing, given, random_state, top, time.perf_counter() - start
+        )
     many = not isinstance(method, str) or isinstance(target, list | tuple) or len(answers) > 1
     return answers if many else answers[0]
 

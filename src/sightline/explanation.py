@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -94,14 +95,19 @@ class Explanation:
             seen=None if seen.all() else seen,
         )
 
-    def save(self, path: str | Path, i: int | None = None) -> Path:
+    def save(self, path: str | Path, i: int | None = None, *, colormap: str | None = None) -> Path:
         """Write .png (the picture, facts in its metadata), .npz (everything; `load_explanation` reads it back), .json or
         .html, whole or not at all; returns the path.
 
-        A picture, page or JSON of several images asks for `i`. Raises InputError for another ending.
+        A picture or page of several images asks for `i`; `colormap` is for .png. Raises InputError for another ending.
         """
         path = Path(path)
-        writers = {".png": self._png, ".npz": self._npz, ".json": self._json, ".html": self._html}
+        writers: dict[str, Callable[[Path, int | None], None]] = {
+            ".png": partial(self._png, colormap=colormap),
+            ".npz": self._npz,
+            ".json": self._json,
+            ".html": self._html,
+        }
         if path.suffix.lower() not in writers:
             raise InputError(f"{path} was given; its ending is not known.", f"End it in {', '.join(writers)}.")
         if i is None and len(self.map) > 1 and path.suffix.lower() in (".png", ".html"):
@@ -143,10 +149,10 @@ class Explanation:
         self.picture(i).save(buffer, "PNG")
         return buffer.getvalue()
 
-    def _png(self, path: Path, i: int | None) -> None:
+    def _png(self, path: Path, i: int | None, colormap: str | None) -> None:
         facts = self.facts(i or 0)
         text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
-        drawing.save_png(self.picture(i or 0), path, {"Software": "sightline", **text})
+        drawing.save_png(self.picture(i or 0, colormap=colormap), path, {"Software": "sightline", **text})
 
     def _json(self, path: Path, i: int | None) -> None:
         every = [self.facts(j) for j in (range(len(self.map)) if i is None else [i])]

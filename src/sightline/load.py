@@ -8,13 +8,14 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import import_module, metadata, resources
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 from sightline import frameworks
-from sightline.errors import InputError, ModelError, PreprocessingWarning
+from sightline.errors import ModelError, PreprocessingWarning
 from sightline.frameworks import Source
+from sightline.labels import read_labels
 from sightline.model import Model
 from sightline.preprocessing import Preprocessing
 
@@ -66,7 +67,7 @@ def load(
         _refuse_for_objects(weights=weights, device=device)
     else:
         return _foreign(model, preprocess, labels)
-    known = _labels(labels) if labels is not None else source.labels
+    known = read_labels(labels) if labels is not None else source.labels
     adapter = frameworks.adapt(source.model, input=input, inputs=inputs, output=output)
     pre = _preprocessing(preprocess) or source.preprocessing
     return Loaded(adapter, source.name, pre, known, (), source.size, mark, _versions(source.model))
@@ -91,7 +92,7 @@ def _foreign(model: Any, preprocess: Any, labels: Any) -> Loaded:
     if not (hasattr(model, "run") and hasattr(model, "places")):
         frameworks.adapt(model)
     return Loaded(
-        model, type(model).__name__, _preprocessing(preprocess), _labels(labels) if labels is not None else ()
+        model, type(model).__name__, _preprocessing(preprocess), read_labels(labels) if labels is not None else ()
     )
 
 
@@ -159,25 +160,6 @@ def preprocessing_for(loaded: Loaded) -> Preprocessing:
         stacklevel=3,
     )
     return guess
-
-
-def _labels(given: Sequence[str] | str | Path) -> tuple[str, ...]:
-    if not isinstance(given, str | Path):
-        return tuple(given)
-    if str(given) == "imagenet":
-        return imagenet()
-    try:
-        return tuple(Path(given).read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"labels {str(given)!r} were given; they cannot be read: {error}", "Give a text file, a name a line."
-        ) from None
-
-
-@cache
-def imagenet() -> tuple[str, ...]:
-    """The names of ImageNet's 1,000 classes, in the order that torchvision and Keras use."""
-    return tuple((resources.files("sightline") / "data" / "imagenet.txt").read_text("utf-8").splitlines())
 
 
 @cache

@@ -156,7 +156,13 @@ class Pass:
         if rule(op) is None:
             return forward(x)
         self.hits += 1
-        return self.engine.bend(forward, lambda x: rule(replace(op, args=(x,))), x)
+
+        def back_of(x: Array) -> Back:
+            back = rule(replace(op, args=(x,)))
+            assert back is not None
+            return back
+
+        return self.engine.bend(forward, back_of, x)
 
 
 def own_variables(op: Operation | None) -> list[Any]:

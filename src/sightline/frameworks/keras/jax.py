@@ -176,4 +176,4 @@ def survey(model: keras.Model, ask: Ask, arrays: Arrays) -> Pass:
 
 def has_gpu() -> bool:
     """Whether JAX computes on a GPU or the like."""
-    return jax.default_backend() != "cpu"
+    return bool(jax.default_backend() != "cpu")

@@ -96,10 +96,12 @@ class KerasModel:
         if target is not None:
             _check_differentiable(at, x)
         functions = tuple((place, value) for place, value in edit.items() if callable(value))
-        replaced = {place: backend.convert_to_tensor(value) for place, value in edit.items() if not callable(value)}
+        replaced = {place: _as_is(value) for place, value in edit.items() if not callable(value)}
         ask = Ask(self.ends, at, functions, tuple(replaced), target and target.score, rule)
-        target_arrays = [backend.convert_to_tensor(a) for a in target.arrays] if target else []
-        return self.engine.run(self.model, ask, Arrays(x, self._companions(x), list(replaced.values()), target_arrays))
+        target_arrays = [_as_is(a) for a in target.arrays] if target else []
+        arrays = Arrays(x, self._companions(x), list(replaced.values()), target_arrays)
+        trace: Trace = self.engine.run(self.model, ask, arrays)
+        return trace
 
     def _companions(self, x: Array) -> list[Array]:
         """The other inputs, repeated for as many copies of their images as `x` holds."""
@@ -153,6 +155,11 @@ def _convert(x: Any, dtype: str | None) -> Array:
     if hasattr(x, "requires_grad") and x.requires_grad:
         x = x.detach()
     return backend.convert_to_tensor(x, dtype=dtype)
+
+
+def _as_is(x: Any) -> Array:
+    """`x` as a tensor in its own precision, which Keras would lower on PyTorch."""
+    return _convert(x, backend.standardize_dtype(x.dtype))
 
 
 def _backend() -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import keras
 from keras.src import backend
@@ -15,12 +15,12 @@ from keras.src import backend
 from sightline.arrays import Array
 from sightline.errors import LayerError, ModelError, TargetError, nearest
 from sightline.frameworks.keras.ends import Ends
-from sightline.frameworks.keras.gate import Pass, entered
+from sightline.frameworks.keras.gate import Pass, entered, own_variables
 from sightline.model import Edit, Place, Rule
 
 LOCK = threading.RLock()  # passes are traced one at a time
 _KEPT = 32  # compiled passes of a model
-_passes: WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]] = WeakKeyDictionary()
+_passes: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ def remembered(model: keras.Model, key: Hashable, make: Callable[[], Any]) -> An
 
 
 def fingerprint(model: keras.Model) -> Hashable:
-    """What of a model a compiled pass cannot see change: its layers, their activations and their weights' identity."""
+    """What of a model a compiled pass cannot see change: its layers, their activations and which weights they have."""
     return tuple(
-        (id(layer), getattr(layer, "activation", None), *map(id, layer._trainable_variables))
+        (weakref.ref(layer), getattr(layer, "activation", None), *map(id, own_variables(layer)))
         for layer in model._flatten_layers()
     )

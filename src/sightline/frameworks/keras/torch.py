@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import keras
 import torch
-import torch.nn.functional as F
 from keras.src.backend.torch.core import get_device
 from torch.overrides import TorchFunctionMode
 
 from sightline.arrays import Array
 from sightline.frameworks.keras.gate import Engine, Pass, current
 from sightline.frameworks.keras.passes import Arrays, Ask, check_met, edits, forward, scores
+from sightline.frameworks.torch.ops import RELU, RELU6, kind_of
 from sightline.model import Back, Place, Trace
-
-_RECTIFIERS = {F.relu: None, torch.relu: None, torch.Tensor.relu: None, F.relu6: 6.0}
-_IN_PLACE = {torch.relu_, torch.Tensor.relu_, F.relu_}
 
 
 def _vjp(function: Callable[..., Array], *args: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
@@ -51,14 +49,13 @@ class _Rectifiers(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         watch, kwargs = current(), kwargs or {}
-        if watch is None or (func not in _RECTIFIERS and func not in _IN_PLACE):
+        kind, params = kind_of(func, args, kwargs) if func in RELU | RELU6 else ("", {})
+        if watch is None or not kind:
             return func(*args, **kwargs)
         x = args[0] if args else kwargs["input"]
-        if func in _IN_PLACE or kwargs.get("inplace") or args[1:] == (True,):
-            return x.copy_(
-                watch.rectify(x.clone(), None, 0.0) if func is not F.relu6 else watch.rectify(x.clone(), 6.0, 0.0)
-            )
-        return watch.rectify(x, _RECTIFIERS[func], 0.0)
+        in_place = func.__name__.endswith("_") or kwargs.get("inplace") or args[-1:] == (True,)
+        y = watch.rectify(x.clone() if in_place else x, None if params["limit"] == math.inf else params["limit"], 0.0)
+        return x.copy_(y) if in_place else y
 
 
 @contextmanager

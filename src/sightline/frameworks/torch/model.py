@@ -28,7 +28,7 @@ class TorchModel:
     """Any `nn.Module`, on any device; the module itself is never touched."""
 
     module: nn.Module
-    inputs: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the inputs that are not explained
+    others: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the inputs that are not explained
     input: str | None = None  # the keyword of the input that is explained; None: the first argument
     output: str | int | None = None
     chunk: int = 4
@@ -118,7 +118,7 @@ class TorchModel:
     def _call(self, module: nn.Module, x: torch.Tensor) -> Any:
         others = {
             name: value.repeat(x.shape[0] // value.shape[0], *[1] * (value.ndim - 1))
-            for name, value in self.inputs.items()
+            for name, value in self.others.items()
         }
         return module(x, **others) if self.input is None else module(**{self.input: x} | others)
 

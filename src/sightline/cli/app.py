@@ -1,0 +1,140 @@
+"""The commands, and what each takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+import sightline as sl
+from sightline.cli import lists
+from sightline.cli.demo import show_demo
+from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, settings
+from sightline.images import MAX_PIXELS
+from sightline.reduce import REDUCTIONS
+
+app = typer.Typer(
+    help=sl.__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False
+)
+
+SPEC = "torchvision:NAME, keras:NAME, world:NAME/VARIANT, a .keras or .h5 file, or package.module:factory"
+Spec = Annotated[str, Argument(metavar="MODEL", help=f"The model: {SPEC}.")]
+Weights = Annotated[str | None, Option(metavar="FILE", help="The model's weights; they void its own preprocessing.")]
+Preprocess = Annotated[
+    str | None,
+    Option(metavar="TEXT", help='How pictures become input: "resize=256,crop=224,mean=0.485/0.456/0.406,std=0.5".'),
+]
+Output = Annotated[str | None, Option(metavar="NAME", help="Which of several outputs is explained.")]
+Input = Annotated[str | None, Option(metavar="NAME", help="Which of several inputs is the image.")]
+Trust = Annotated[bool, Option("--trust", help="Allow files that run code when they are read.")]
+Json = Annotated[bool, Option("--json", help="One JSON object a line on standard output, and nothing else there.")]
+Debug = Annotated[bool, Option("--debug", help="Show the traceback of an error.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"sightline {sl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before any command."""
+
+
+@app.command()
+def explain(
+    images: Annotated[list[str], Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
+    model: Annotated[str | None, Option(metavar="SPEC", help=f"{SPEC}. [default: {DEFAULT_MODEL}]")] = None,
+    weights: Weights = None,
+    method: Annotated[
+        list[str] | None, Option(metavar="NAME", help="See `sightline methods`; repeatable. [default: grad-cam]")
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        Option(metavar="T", help='A class index or name, "top-3", "cat - dog", "up"; repeatable. [default: top]'),
+    ] = None,
+    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
+    set_: Annotated[
+        list[str] | None, Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
+    ] = None,
+    preprocess: Preprocess = None,
+    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
+    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
+    as_json: Json = False,
+    top: Annotated[int, Option(min=1, metavar="K", help="How many of the highest classes are listed.")] = 5,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    smooth: Annotated[float, Option(min=0, metavar="SIGMA", help="Blur the map by so many pixels.")] = 0.0,
+    reduce: Annotated[
+        str | None, Option(metavar="NAME", help=f"How channels become one number: {', '.join(REDUCTIONS)}.")
+    ] = None,
+    output: Output = None,
+    input: Input = None,
+    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same map.")] = 0,
+    max_pixels: Annotated[int, Option(min=1, metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
+    trust: Trust = False,
+    colormap: Annotated[str | None, Option(metavar="NAME", help="One of Matplotlib's; default by the map.")] = None,
+    debug: Debug = False,
+) -> int:
+    """Show what a model looks at in pictures."""
+    question: dict[str, Any] = {
+        "method": method or ["grad-cam"],
+        "target": target or ["top"],
+        "layer": layer,
+        "smooth": smooth,
+        "reduce": reduce,
+        "random_state": random_state,
+        "max_pixels": max_pixels,
+        "top": top,
+        **settings(set_ or ()),
+    }
+    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    return explain_files(images, model, options, Wish(question, out, colormap, as_json))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, Option(metavar="DIR", help="Where the pictures go.")] = Path("sightline-demo"),
+    debug: Debug = False,
+) -> None:
+    """Explain the shipped picture with the shipped model."""
+    show_demo(out)
+
+
+@app.command()
+def methods(as_json: Json = False, debug: Debug = False) -> None:
+    """List the methods, with their options and defaults."""
+    lists.list_methods(as_json=as_json)
+
+
+@app.command()
+def layers(
+    model: Spec,
+    weights: Weights = None,
+    preprocess: Preprocess = None,
+    input: Input = None,
+    output: Output = None,
+    trust: Trust = False,
+    debug: Debug = False,
+) -> None:
+    """List a model's layers; a CAM needs one with a grid."""
+    lists.list_layers(model, _options(weights, preprocess, input, output, trust))
+
+
+@app.command()
+def labels(model: Spec, weights: Weights = None, trust: Trust = False, debug: Debug = False) -> None:
+    """List a model's classes, index and name."""
+    lists.list_labels(model, {"weights": weights, "trust": trust})
+
+
+def _options(
+    weights: str | None, preprocess: str | None, input: str | None, output: str | None, trust: bool
+) -> dict[str, Any]:
+    number = int(output) if output is not None and output.isdecimal() else output
+    return {"weights": weights, "preprocess": preprocess, "input": input, "output": number, "trust": trust}

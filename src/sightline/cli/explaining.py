@@ -1,0 +1,127 @@
+"""`sightline explain`: images one by one, so that a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sightline as sl
+from sightline.cli.answers import Answer, tell
+from sightline.cli.bars import bars
+from sightline.cli.files import free_stem, pictures_in, reserved
+from sightline.cli.say import error, note
+from sightline.cli.stop import whole_step
+from sightline.errors import InputError, MethodError, SightlineError
+from sightline.method import find
+from sightline.pictures.colour import colour_table
+
+DEFAULT_MODEL = "torchvision:resnet50"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of each image, and how its answers are told."""
+
+    question: Mapping[str, Any]  # for `sl.explain`
+    out: Path
+    colormap: str | None
+    as_json: bool
+
+
+@dataclass
+class Count:
+    """How many images are done, and how many failed."""
+
+    done: int = 0
+    failed: int = 0
+
+
+def explain_files(given: Sequence[str], model: str | None, options: Mapping[str, Any], wish: Wish) -> int:
+    """Explain every picture; the exit status. Raises SightlineError for what is wrong with the request itself."""
+    images, count = pictures_in(given), Count()
+    try:
+        _check(wish)
+        loaded = load(model, options)
+        _make_folder(wish.out)
+        _explain_each(images, loaded, wish, count)
+    except KeyboardInterrupt:
+        print(f"Stopped: {count.done} of {len(images)} images are done; files in {wish.out}.", file=sys.stderr)
+        return 130
+    return 1 if count.failed else 0
+
+
+def load(model: str | None, options: Mapping[str, Any]) -> sl.Loaded:
+    """The model of a spec, also of a module in the current folder; what libraries print goes to standard error."""
+    if model is None:
+        note(f"no --model was given: {DEFAULT_MODEL} with the ImageNet weights that torchvision publishes is used.")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    with redirect_stdout(sys.stderr):
+        return sl.load(model or DEFAULT_MODEL, **options)
+
+
+def settings(pairs: Iterable[str]) -> dict[str, str]:
+    """The options of methods out of "key=value"; MethodError for another form, or a key that is no such option."""
+    found = {}
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        key = key.replace("-", "_")
+        if not equals or not key:
+            raise MethodError(f"--set {pair!r} was given; expected key=value.", "Write it like --set steps=32.")
+        if key in inspect.signature(sl.explain).parameters:
+            raise MethodError(
+                f"--set {pair!r} was given; {key} is not an option of a method.",
+                f"Write --{key.replace('_', '-')}, if `sightline explain --help` has it.",
+            )
+        found[key] = value
+    return found
+
+
+def _check(wish: Wish) -> None:
+    """What can be known before a model is loaded."""
+    for name in wish.question["method"]:
+        find(name)
+    if wish.colormap is not None:
+        colour_table(wish.colormap)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"--out {out} was given; {problem.strerror}.", "Give a folder to write into.") from None
+
+
+def _explain_each(images: Sequence[str], loaded: sl.Loaded, wish: Wish, count: Count) -> None:
+    taken = reserved(images, wish.out)
+    with bars(len(images)) as shown:
+        for image in images:
+            shown.image(Path(image).name, count.done + count.failed)
+            try:
+                found = _explain_one(image, loaded, wish, taken)
+                with shown.paused(), whole_step():
+                    tell(found, as_json=wish.as_json)
+                    count.done += 1
+            except SightlineError as mistake:
+                if not (isinstance(mistake, InputError) or count.done):
+                    raise  # no image was right for this request, and the others would not be
+                error(mistake.given if image in mistake.given else f"{image}: {mistake.given}", mistake.fix)
+                count.failed += 1
+
+
+def _explain_one(image: str, loaded: sl.Loaded, wish: Wish, taken: set[str]) -> list[Answer]:
+    with redirect_stdout(sys.stderr):
+        found = sl.explain(loaded, image, **wish.question)
+    return [_saved(e, image, wish, taken) for e in (found if isinstance(found, list) else [found])]
+
+
+def _saved(e: sl.Explanation, image: str, wish: Wish, taken: set[str]) -> Answer:
+    stem = free_stem([Path(image).stem, e.method, e.target[0]["label"]], taken)
+    picture = e.save(wish.out / f"{stem}.png", colormap=wish.colormap)
+    arrays = e.save(wish.out / f"{stem}.npz")
+    return Answer(e, {"picture": str(picture), "arrays": str(arrays)})

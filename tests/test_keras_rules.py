@@ -1,0 +1,199 @@
+"""Backward rules in Keras models: every form of ReLU is met, and none is passed over in silence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from keras_nets import BACKEND, IMAGES, WIDE, close, image, numbers, plain_gradient, weighed
+from sightline.errors import ModelError
+from sightline.frameworks.keras import adapt
+from sightline.model import Back, Op, Target
+from sightline.rules import deconv, guided
+
+FRAMEWORKS = ("keras-tensorflow", "keras-jax", "keras-torch")
+
+
+def second(outputs: Any) -> Any:
+    return outputs[:, 1]
+
+
+def backward(name: str, z: np.ndarray, g: np.ndarray, low: float, high: float) -> np.ndarray:
+    """What a rule lets through of `g`, coming back to a ReLU of `z`."""
+    if name == "deconv":
+        return np.maximum(g, 0)
+    return np.where((z > low) & (z < high), np.maximum(g, 0) if name == "guided" else g, 0)
+
+
+def by_hand(model: keras.Model, name: str, low: float = 0.0, high: float = math.inf) -> np.ndarray:
+    """The backward pass of dense, ReLU, dense, ReLU, dense from the second score, in NumPy."""
+    (a, b), (c, d), (e, f) = ([numbers(w) for w in model.get_layer(n).weights] for n in ("one", "two", "three"))
+    x = IMAGES.reshape(len(IMAGES), -1)
+    z1 = x @ a + b
+    z2 = np.where((z1 > low), np.minimum(z1, high), 0) @ c + d
+    g = np.tile(e[:, 1], (len(x), 1))
+    g = backward(name, z2, g, low, high) @ c.T
+    return (backward(name, z1, g, low, high) @ a.T).reshape(IMAGES.shape)
+
+
+def net(activation: Any) -> keras.Model:
+    """Dense layers with `activation`, a function that makes what stands after each, between them."""
+    i = image()
+    x = layers.Flatten(**WIDE)(i)
+    for name in ("one", "two"):
+        x = activation()(layers.Dense(6, name=name, **WIDE)(x))
+    return weighed(keras.Model(i, layers.Dense(4, name="three", **WIDE)(x)))
+
+
+def nested(activation: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: keras.Sequential([keras.Input((6,), dtype="float64"), activation()])
+
+
+class Calls(layers.Layer):
+    """A layer of the user's, whose call is a function."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__(**WIDE)
+        self.function = function
+
+    def call(self, x: Any) -> Any:
+        return self.function(x)
+
+
+FORMS: dict[str, tuple[Callable[[], Any], float, float]] = {
+    "layer": (lambda: layers.ReLU(**WIDE), 0, math.inf),
+    "activation": (lambda: layers.Activation("relu", **WIDE), 0, math.inf),
+    "operation": (lambda: ops.relu, 0, math.inf),
+    "called": (lambda: Calls(ops.relu), 0, math.inf),
+    "nested": (nested(lambda: layers.ReLU(**WIDE)), 0, math.inf),
+    "relu6": (lambda: ops.relu6, 0, 6),
+    "largest 6": (lambda: layers.ReLU(max_value=6, **WIDE), 0, 6),
+    "largest 2": (lambda: layers.ReLU(max_value=2, **WIDE), 0, 2),
+    "threshold": (lambda: layers.ReLU(threshold=0.5, **WIDE), 0.5, math.inf),
+}
+
+
+@pytest.mark.parametrize(("make", "low", "high"), FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("rule", [guided, deconv], ids=["guided", "deconv"])
+def test_every_form_of_relu_takes_the_rule(make: Any, low: float, high: float, rule: Any) -> None:
+    model = net(make)
+    adapted = adapt(model)
+    found = adapted.run(IMAGES, at=[""], target=Target(second), rule=rule)
+    close(found.grads[""][0], by_hand(model, rule.__name__, low, high))
+    plain = adapted.run(IMAGES, at=[""], target=Target(second))
+    close(plain.grads[""][0], by_hand(model, "derivative", low, high))
+    close(found.outputs, plain.outputs, 1e-13)
+    close(plain.grads[""][0], plain_gradient(lambda x: model(x)[:, 1], IMAGES))
+
+
+def test_activation_arguments_and_a_shared_relu_take_the_rule() -> None:
+    i = image()
+    shared = layers.ReLU(**WIDE)
+    x = layers.Dense(6, activation="relu", name="one", **WIDE)(layers.Flatten(**WIDE)(i))
+    x = shared(shared(layers.Dense(6, name="two", **WIDE)(x)))
+    model = weighed(keras.Model(i, layers.Dense(4, name="three", **WIDE)(x)))
+    found = adapt(model).run(IMAGES, at=["", "one"], target=Target(second), rule=guided)
+    close(found.grads[""][0], by_hand(model, "guided"))
+
+
+def test_a_rule_sees_the_place_and_the_values_of_each_operation() -> None:
+    seen: dict[str, dict[str, Any]] = {}
+
+    def only_the_second(op: Op) -> Back | None:
+        seen.setdefault(op.place, {"kind": op.kind, **op.params})
+        return guided(op) if op.place == "last" else None
+
+    def half(op: Op) -> Back | None:
+        return lambda y, grad_y: (op.again(*op.args, limit=op.params["limit"])[1](grad_y)[0] / 2,)
+
+    i = image()
+    x = layers.Dense(6, activation="relu", name="one", **WIDE)(layers.Flatten(**WIDE)(i))
+    x = layers.ReLU(max_value=6, name="last", **WIDE)(layers.Dense(6, name="two", **WIDE)(x))
+    model = weighed(keras.Model(i, layers.Dense(4, name="three", **WIDE)(x)))
+    adapted = adapt(model)
+    ruled = adapted.run(IMAGES, at=["", "one"], target=Target(second), rule=only_the_second)
+    plain = adapted.run(IMAGES, at=["", "one"], target=Target(second))
+    assert seen == {"one": {"kind": "relu", "limit": math.inf}, "last": {"kind": "relu", "limit": 6.0}}
+    assert not np.allclose(numbers(ruled.grads["one"]), numbers(plain.grads["one"]))
+    halved = adapted.run(IMAGES, at=["", "one"], target=Target(second), rule=half)
+    close(halved.grads[""], numbers(plain.grads[""]) / 4)
+
+
+def test_leaky_forms_are_not_relu() -> None:
+    for leaky in (
+        lambda: layers.LeakyReLU(**WIDE),
+        lambda: layers.PReLU(**WIDE),
+        lambda: layers.ReLU(negative_slope=0.1, max_value=4, **WIDE),
+        lambda: layers.Activation("elu", **WIDE),
+    ):
+        i = image()
+        x = leaky()(layers.Dense(6, **WIDE)(layers.Flatten(**WIDE)(i)))
+        model = weighed(keras.Model(i, layers.Dense(4, **WIDE)(layers.ReLU(name="real", **WIDE)(x))))
+        adapted = adapt(model)
+        ruled = adapted.run(IMAGES, at=["", ":real"], target=Target(second), rule=guided)
+        plain = adapted.run(IMAGES, at=[""], edit={}, target=Target(second))
+        way = numbers(ruled.grads[":real"][0])
+        before = keras.Model(model.input, model.get_layer("real").input)
+        close(ruled.grads[""][0], plain_gradient(lambda x, f=before, w=way: f(x) * ops.convert_to_tensor(w), IMAGES))
+        assert not np.allclose(numbers(ruled.grads[""]), numbers(plain.grads[""]))
+
+
+@pytest.mark.parametrize("rule", [guided, deconv], ids=["guided", "deconv"])
+def test_a_rule_that_meets_nothing_is_refused(rule: Any) -> None:
+    model = net(lambda: layers.Activation("tanh", **WIDE))
+    with pytest.raises(ModelError, match=f"'{rule.__name__}' met none of its operations"):
+        adapt(model).run(IMAGES, at=[""], target=Target(second), rule=rule)
+
+
+def raw(x: Any) -> Any:
+    """A ReLU of the framework's own."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.nn.relu(x)
+    if BACKEND == "jax":
+        import jax
+
+        return jax.nn.relu(x)
+    import torch
+
+    return torch.relu_(x + 0.0)
+
+
+def test_the_frameworks_own_relu_takes_the_rule_or_is_refused() -> None:
+    model = net(lambda: Calls(raw))
+    mixed = iter([layers.ReLU(**WIDE), Calls(raw)])
+    half_raw = net(lambda: next(mixed))
+    for one in (model, half_raw):
+        if BACKEND == "jax":
+            with pytest.raises(ModelError, match=r"calls jax\.nn\.relu itself"):
+                adapt(one).run(IMAGES, at=[""], target=Target(second), rule=guided)
+        else:
+            found = adapt(one).run(IMAGES, at=[""], target=Target(second), rule=guided)
+            close(found.grads[""][0], by_hand(one, "guided"))
+        plain = adapt(one).run(IMAGES, at=[""], target=Target(second))
+        close(plain.grads[""][0], by_hand(one, "derivative"))
+
+
+def test_a_relu_inside_a_function_that_the_user_compiled_stays_the_users_own() -> None:
+    if BACKEND == "torch":
+        pytest.skip("PyTorch is eager")
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        compiled = tf.function(ops.relu)
+    else:
+        import jax
+
+        compiled = jax.jit(ops.relu)
+    mixed = iter([layers.ReLU(**WIDE), Calls(compiled)])
+    model = net(lambda: next(mixed))
+    with pytest.raises(ModelError):
+        adapt(model).run(IMAGES, at=[""], target=Target(second), rule=guided)
+    close(plain_gradient(lambda x: model(x)[:, 1], IMAGES), by_hand(model, "derivative"))

@@ -1,0 +1,152 @@
+"""Laws that every registered method keeps, in every framework; a new method is tested here without a line."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import paper
+import sightline as sl
+from nets import build, native, snapshot, training_step, use_float64, with_trip
+from sightline.asking import Found, Request, ask
+from sightline.method import METHODS
+from sightline.params import settle_params
+
+FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
+use_float64()
+
+NET = paper.small_net()
+IMAGES = np.random.default_rng(1).normal(size=(4, 12, 12, 3))
+FEW = {
+    "steps": 4,
+    "samples": 3,
+    "window": 5,
+    "stride": 4,
+}  # small, so that the suite is quick; any value keeps the laws
+every_method = pytest.mark.parametrize("name", sorted(METHODS))
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return build(NET)
+
+
+def run(model: Any, name: str, images: np.ndarray, *, chunk: int | None = None, **params: Any) -> Found:
+    """What a method finds for two targets of each image, in the model's own precision."""
+    method = METHODS[name]
+    few = {key: value for key, value in FEW.items() if key in method.params}
+    loaded = sl.load(model)
+    if chunk is not None:
+        loaded = replace(loaded, model=replace(loaded.model, chunk=chunk))
+    request = Request(method, settle_params(method, few | params), ["top", 2], None, None, 0.0)
+    return ask(request, loaded, None, native(images, loaded.model))
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * max(np.abs(expected).max(), 1e-30))
+
+
+@every_method
+def test_a_map_has_the_shape_of_the_input_and_is_finite(model: Any, name: str) -> None:
+    x = native(IMAGES, sl.load(model).model)
+    options = {key: value for key, value in FEW.items() if key in METHODS[name].params}
+    one = sl.explain(model, x, method=name, **options)
+    assert one.map.shape == (4, 12, 12)
+    assert one.map.dtype == np.float32
+    assert np.isfinite(one.map).all()
+    assert np.abs(one.map).max() > 0
+    answers = np.stack([paper.scores(NET, image) for image in IMAGES])
+    assert [t["index"] for t in one.target] == answers.argmax(axis=1).tolist()
+    np.testing.assert_allclose(one.score, answers.max(axis=1), rtol=1e-10)
+
+
+@every_method
+def test_a_map_does_not_depend_on_its_neighbours(model: Any, name: str) -> None:
+    together = run(model, name, IMAGES)
+    for i in range(4):
+        assert_same(run(model, name, IMAGES[i : i + 1]).attribution[:, 0], together.attribution[:, i])
+    others = np.concatenate([IMAGES[2:3], 9 * IMAGES[:1], IMAGES[1:2] - 3])
+    assert_same(run(model, name, others).attribution[:, 0], together.attribution[:, 2])
+
+
+@every_method
+def test_a_map_does_not_depend_on_the_chunk(model: Any, name: str) -> None:
+    whole = run(model, name, IMAGES, chunk=64)
+    for chunk in (1, 3):
+        found = run(model, name, IMAGES, chunk=chunk)
+        assert_same(found.attribution, whole.attribution)
+        for check, values in whole.checks.items():
+            np.testing.assert_allclose(found.checks[check], values, rtol=1e-8, atol=1e-12)
+
+
+@every_method
+def test_the_same_random_state_gives_the_same_map(model: Any, name: str) -> None:
+    first = run(model, name, IMAGES)
+    assert np.array_equal(first.attribution, run(model, name, IMAGES).attribution)
+    if METHODS[name].takes("random_state", {}):
+        assert not np.allclose(run(model, name, IMAGES, random_state=1).attribution, first.attribution)
+
+
+@every_method
+def test_the_model_is_untouched(model: Any, name: str) -> None:
+    before = snapshot(model)
+    run(model, name, IMAGES)
+    assert snapshot(model) == before
+
+
+class _StopError(Exception):
+    """Thrown by a layer in the middle of a pass."""
+
+
+@every_method
+def test_the_model_is_untouched_after_an_exception_in_the_middle(name: str) -> None:
+    trip: list[type[Exception]] = []
+    model = with_trip(build(NET), trip)
+    before = snapshot(model)
+    trip.append(_StopError)
+    with pytest.raises(_StopError, match="tripped"):
+        run(model, name, IMAGES)
+    trip.clear()
+    assert snapshot(model) == before
+    assert_same(run(model, name, IMAGES).attribution, run(build(NET), name, IMAGES).attribution)
+
+
+@every_method
+def test_eight_threads_find_what_one_finds(model: Any, name: str) -> None:
+    expected = [run(model, name, IMAGES[i : i + 1]).attribution for i in range(4)]
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(run, model, name, IMAGES[i % 4 : i % 4 + 1]) for i in range(16)]
+        for i, job in enumerate(jobs):
+            assert_same(job.result().attribution, expected[i % 4])
+
+
+@every_method
+def test_a_thread_that_trains_the_model_meanwhile_gets_its_own_gradients(name: str) -> None:
+    model = build(NET)
+    expected = training_step(model)
+    wrong: list[float] = []
+    done = threading.Event()
+
+    def train() -> None:
+        while not done.is_set():
+            found = training_step(model)
+            wrong.extend(
+                float(np.abs(f - e).max()) for f, e in zip(found, expected) if not np.allclose(f, e, atol=1e-9)
+            )
+
+    trainer = threading.Thread(target=train)
+    trainer.start()
+    try:
+        maps = [run(model, name, IMAGES[:2]).attribution for _ in range(3)]
+    finally:
+        done.set()
+        trainer.join()
+    assert not wrong
+    assert_same(maps[0], run(build(NET), name, IMAGES[:2]).attribution)
+    assert np.array_equal(maps[0], maps[1])
