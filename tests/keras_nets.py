@@ -1,7 +1,4 @@
-"""Small Keras models in float64 with known weights, and derivatives taken by plain means.
-
-No batch normalisation and no mean: on JAX and PyTorch, Keras computes both in float32 whatever their type.
-"""
+"""Small Keras models in float64 with known weights, and derivatives taken by plain means."""
 
 from __future__ import annotations
 
@@ -12,10 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
+from keras.src.backend.common import dtypes
 
 from nets import use_float64
 
 use_float64()
+dtypes.BIT64_TO_BIT32_DTYPE["float64"] = (
+    "float64"  # else Keras computes means and products in float32 but on TensorFlow
+)
 BACKEND = os.environ["KERAS_BACKEND"]
 SHAPE = (8, 8, 3)
 IMAGES = np.random.default_rng(0).normal(size=(3, *SHAPE))
@@ -27,9 +28,10 @@ def image(name: str | None = None) -> Any:
 
 
 def weighed(model: keras.Model, seed: int = 1) -> keras.Model:
-    """`model` with random weights."""
+    """`model` with random weights, and running variances that are positive."""
     rng = np.random.default_rng(seed)
-    model.set_weights([rng.normal(size=v.shape) * 0.4 for v in model.weights])
+    drawn = [(v, rng.normal(size=v.shape) * 0.4) for v in model.weights]
+    model.set_weights([np.abs(w) + 0.5 if "variance" in v.path else w for v, w in drawn])
     return model
 
 
@@ -37,7 +39,7 @@ def backbone(name: str = "backbone") -> keras.Model:
     """Two convolutions with a skip connection around the second."""
     i = image()
     x = layers.Conv2D(5, 3, padding="same", activation="relu", name="conv1", **WIDE)(i)
-    x = skip = layers.DepthwiseConv2D(1, name="scale", **WIDE)(x)
+    x = skip = layers.BatchNormalization(name="norm", **WIDE)(x)
     x = layers.Conv2D(5, 3, padding="same", name="conv2", **WIDE)(x)
     x = layers.Add(name="add", **WIDE)([x, skip])
     return keras.Model(i, layers.ReLU(max_value=6.0, name="relu6", **WIDE)(x), name=name)

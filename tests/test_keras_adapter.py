@@ -9,7 +9,20 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_nets import IMAGES, SHAPE, WIDE, classifier, close, image, numbers, plain_gradient, slope, subclassed, weighed
+from keras_nets import (
+    BACKEND,
+    IMAGES,
+    SHAPE,
+    WIDE,
+    classifier,
+    close,
+    image,
+    numbers,
+    plain_gradient,
+    slope,
+    subclassed,
+    weighed,
+)
 from sightline.errors import InputError, LayerError, ModelError, TargetError
 from sightline.frameworks.keras import adapt
 from sightline.model import Tail, Target
@@ -38,7 +51,7 @@ every_linear = pytest.mark.parametrize("make", LINEAR.values(), ids=LINEAR)
 def test_places_come_in_the_order_of_the_pass_with_their_facts() -> None:
     model = classifier()
     found = adapt(model).places(IMAGES)
-    inner = ["conv1", "scale", "conv2", "add", "relu6"]
+    inner = ["conv1", "norm", "conv2", "add", "relu6"]
     names = [layer.name for layer in found]
     assert names[:8] == ["", *(DEEP + name for name in inner), "outer/backbone", "outer"]
     assert [name.rstrip("_0123456789") for name in names[8:]] == ["subtract", "relu", "pool", "flatten", "dense"]
@@ -50,7 +63,7 @@ def test_places_come_in_the_order_of_the_pass_with_their_facts() -> None:
     assert by_name["dense"].grid is None
     assert {name for name, layer in by_name.items() if layer.weighted} == {
         DEEP + "conv1",
-        DEEP + "scale",
+        DEEP + "norm",
         DEEP + "conv2",
         "dense",
     }
@@ -76,7 +89,9 @@ def test_several_targets_in_one_pass(make: Any) -> None:
         close(trace.grads[""][i], expected)
 
 
-@pytest.mark.parametrize("place", [DEEP + "conv1", DEEP + "scale", DEEP + "conv2", DEEP + "relu6", "outer", ":pool", "pool"])
+@pytest.mark.parametrize(
+    "place", [DEEP + "conv1", DEEP + "norm", DEEP + "conv2", DEEP + "relu6", "outer", ":pool", "pool"]
+)
 def test_the_gradient_at_a_layer_is_the_slope_of_the_score_there(place: str) -> None:
     adapted = adapt(classifier())
     trace = adapted.run(IMAGES, at=[place], target=Target(three))
@@ -238,6 +253,35 @@ def test_fewer_images_than_before_get_the_answer_of_their_own() -> None:
     close(part.score, whole.score[:, :2], 1e-13)
     close(part.values["pool"], whole.values["pool"][:2], 1e-13)
     close(part.grads[""], whole.grads[""][:, :2], 1e-12)
+
+
+def test_a_recurrent_layer_is_one_place() -> None:
+    i = image()
+    rows = layers.LSTM(4, name="rows", **WIDE)(layers.Reshape((8, 24), **WIDE)(i))
+    model = weighed(keras.Model(i, layers.Dense(4, activation="softmax", **WIDE)(rows)))
+    adapted = adapt(model)
+    places = [layer.name for layer in adapted.places(IMAGES)]
+    trace = adapted.run(IMAGES, at=places, target=Target(second))
+    kernel = numbers(model.layers[-1].kernel)[:, 1]
+    close(trace.grads["rows"][0], np.tile(kernel, (3, 1)))
+    column = ops.convert_to_tensor(kernel[:, None])
+    close(trace.grads[""][0], plain_gradient(lambda x: model.layers[2](model.layers[1](x)) @ column, IMAGES))
+
+
+def test_channels_first() -> None:
+    i = keras.Input((3, 8, 8), dtype="float64")
+    conv = layers.Conv2D(5, 3, data_format="channels_first", activation="relu", name="conv", **WIDE)
+    if BACKEND == "tensorflow":  # whose CPU has no such convolution
+        assert adapt(keras.Model(i, layers.Flatten(**WIDE)(conv(i)))).channel == -3
+        return
+    model = weighed(keras.Model(i, layers.Dense(4, **WIDE)(layers.Flatten(**WIDE)(conv(i)))))
+    x = IMAGES.transpose(0, 3, 1, 2)
+    adapted = adapt(model)
+    assert adapted.channel == -3
+    layer = adapted.places(x)[1]
+    assert (layer.name, layer.shape, layer.channel, layer.grid) == ("conv", (5, 6, 6), -3, (6, 6))
+    trace = adapted.run(x, at=[""], target=Target(second))
+    close(trace.grads[""][0], plain_gradient(lambda a: model(a)[:, 1], x))
 
 
 def two_inputs() -> keras.Model:

@@ -33,7 +33,7 @@ def backward(name: str, z: np.ndarray, g: np.ndarray, low: float, high: float) -
 
 def by_hand(model: keras.Model, name: str, low: float = 0.0, high: float = math.inf) -> np.ndarray:
     """The backward pass of dense, ReLU, dense, ReLU, dense from the second score, in NumPy."""
-    (a, b), (c, d), (e, f) = ([numbers(w) for w in model.get_layer(n).weights] for n in ("one", "two", "three"))
+    (a, b), (c, d), (e, _) = ([numbers(w) for w in model.get_layer(n).weights] for n in ("one", "two", "three"))
     x = IMAGES.reshape(len(IMAGES), -1)
     z1 = x @ a + b
     z2 = np.where((z1 > low), np.minimum(z1, high), 0) @ c + d
@@ -107,7 +107,7 @@ def test_a_rule_sees_the_place_and_the_values_of_each_operation() -> None:
 
     def only_the_second(op: Op) -> Back | None:
         seen.setdefault(op.place, {"kind": op.kind, **op.params})
-        return guided(op) if op.place == "last" else None
+        return deconv(op) if op.place == "last" else None
 
     def half(op: Op) -> Back | None:
         return lambda y, grad_y: (op.again(*op.args, limit=op.params["limit"])[1](grad_y)[0] / 2,)
@@ -166,6 +166,12 @@ def raw(x: Any) -> Any:
     return torch.relu_(x + 0.0)
 
 
+def places_of_relus(model: keras.Model) -> list[str]:
+    places: list[str] = []
+    adapt(model).run(IMAGES, target=Target(second), rule=lambda op: places.append(op.place) or guided(op))
+    return places
+
+
 def test_the_frameworks_own_relu_takes_the_rule_or_is_refused() -> None:
     model = net(lambda: Calls(raw))
     mixed = iter([layers.ReLU(**WIDE), Calls(raw)])
@@ -175,6 +181,9 @@ def test_the_frameworks_own_relu_takes_the_rule_or_is_refused() -> None:
             with pytest.raises(ModelError, match=r"calls jax\.nn\.relu itself"):
                 adapt(one).run(IMAGES, at=[""], target=Target(second), rule=guided)
         else:
+            places = places_of_relus(one)
+            assert {place.rstrip("_0123456789") for place in places} <= {"re_lu", "calls"}
+            assert len(set(places)) == 2
             found = adapt(one).run(IMAGES, at=[""], target=Target(second), rule=guided)
             close(found.grads[""][0], by_hand(one, "guided"))
         plain = adapt(one).run(IMAGES, at=[""], target=Target(second))

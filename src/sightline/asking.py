@@ -16,7 +16,7 @@ from sightline.method import Method
 from sightline.model import Layer, Model, Tail
 from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Question
-from sightline.targets import Facts, Spec
+from sightline.targets import Facts, Spec, wanted
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Request:
     layer: Any
     reduce: str | None
     smooth: float
+    random_state: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,27 +47,21 @@ class Found:
 
 def ask(request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x: Array) -> Found:
     """Run a method over the images `x`, a pass full of them at a time."""
+    asked = wanted(request.targets, loaded.labels)
     layer = _layer(request, loaded.model, x)
+    options = dict(request.params)
+    if "baseline" in options:
+        options["baseline"] = baseline_for(
+            options["baseline"], x, loaded.model.channel, preprocessing, request.random_state
+        )
     bound = bool(getattr(loaded.model, "others", None))  # its other inputs belong to these very images
     size = x.shape[0] if bound else loaded.model.chunk
-    parts = [
-        _together(
-            [_part(request, specs, loaded, preprocessing, x[i : i + size], layer) for specs in _questions(request)], 0
-        )
-        for i in range(0, x.shape[0], size)
-    ]
+    parts = []
+    for i in range(0, x.shape[0], size):
+        part = x if x.shape[0] <= size else x[i : i + size]
+        own = options | ({"baseline": options["baseline"][i : i + size]} if "baseline" in options else {})
+        parts.append(_together([_part(request.method, own, Question(loaded.model, part, w), layer) for w in asked], 0))
     return _together(parts, 1)
-
-
-def _questions(request: Request) -> list[list[Spec]]:
-    """Targets that one pass can answer: all that are no functions together, each function alone."""
-    groups: list[list[Spec]] = []
-    for spec in request.targets:
-        if groups and not callable(spec) and not callable(groups[-1][0]):
-            groups[-1].append(spec)
-        else:
-            groups.append([spec])
-    return groups
 
 
 def _layer(request: Request, model: Model, x: Array) -> Layer | None:
@@ -75,34 +70,23 @@ def _layer(request: Request, model: Model, x: Array) -> Layer | None:
     return choose_layer(model.places(x), request.layer)
 
 
-def _part(
-    request: Request,
-    specs: Sequence[Spec],
-    loaded: Loaded,
-    preprocessing: Preprocessing | None,
-    x: Array,
-    layer: Layer | None,
-) -> Found:
-    question = Question(loaded.model, x, specs, loaded.labels)
+def _part(method: Method, options: dict[str, Any], question: Question, layer: Layer | None) -> Found:
     model: Model = question
-    options, image = dict(request.params), x
-    if "baseline" in options:
-        seed = options.get("random_state", 0)
-        options["baseline"] = baseline_for(options["baseline"], x, model.channel, preprocessing, seed)
-    if layer is not None and "layer" in request.method.base(request.params).needs:
-        options["layer"] = layer
+    image = question.x
+    if layer is not None and "layer" in method.base(options).needs:
+        options = options | {"layer": layer}
     elif layer is not None:  # the method explains the layer's output: the rest of the model is a model too
-        image = question.run(x, at=[layer.name]).values[layer.name]
+        image = question.run(image, at=[layer.name]).values[layer.name]
         if "baseline" in options:
-            options["baseline"] = question.run(options["baseline"], at=[layer.name]).values[layer.name]
-        model = Tail(question, layer, x)
-    attribution, checks = request.method.attribute(model, image, Asked(), **options)
-    question.settle()
+            there = question.run(options["baseline"], at=[layer.name]).values[layer.name]
+            options = options | {"baseline": there}
+        model = Tail(question, layer, question.x)
+    attribution, checks = method.attribute(model, image, Asked(), **options)
     return Found(
         _channels_last(to_numpy(attribution), model.channel, len(image.shape)),
         {name: to_numpy(values) for name, values in checks.items()},
         to_numpy(question.score()),
-        question.found,
+        question.found(),
         to_numpy(question.outputs),
         question.head,
         layer.name if layer else None,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sightline.arrays import Array, like, to_numpy
-from sightline.errors import MethodError, nearest
+from sightline.errors import InputError, MethodError, nearest
 from sightline.images import read
 from sightline.preprocessing import Preprocessing
 
@@ -21,20 +21,48 @@ def baseline_for(spec: Any, x: Array, channel: int, preprocessing: Preprocessing
     `spec` is "black" or "white" (pixel 0 or 255), "mean" (each image's own mean colour), "blurred", "noise" (uniform
     pixels), a number in the model's input units, an array that broadcasts to `x`, or another picture (a file, a PIL
     image, a uint8 array). Without a known preprocessing, black, white and noise lie at the ends of each image's own
-    values. Raises MethodError for an unknown name and InputError for a picture that cannot be read.
+    values. Raises MethodError for an unknown name or a shape that does not fit, and InputError for a picture that
+    cannot be read.
     """
-    if type(spec) is type(x):
-        return like(np.broadcast_to(to_numpy(spec), tuple(x.shape)).copy(), x)
     images = np.moveaxis(to_numpy(x), channel, -1)
     if isinstance(spec, str) and spec in NAMES:
         values = _named(spec, images, preprocessing, random_state)
-    elif isinstance(spec, int | float):
-        values = np.full(images.shape, spec)
-    elif isinstance(spec, np.ndarray) and spec.dtype.kind == "f":
-        return like(np.broadcast_to(spec, tuple(x.shape)).copy(), x)
+    elif (number := _number(spec)) is not None:
+        values = np.full(images.shape, number)
+    elif _is_array(spec):
+        return like(_fitted(to_numpy(spec), tuple(x.shape)), x)
     else:
-        values = np.broadcast_to(_picture(spec, preprocessing), images.shape)
+        values = _fitted(_picture(spec, preprocessing), images.shape)
     return like(np.ascontiguousarray(np.moveaxis(values, -1, channel)).astype(images.dtype), x)
+
+
+def _number(spec: Any) -> float | None:
+    """A number, also one written as text, as on a command line; None for what is none."""
+    try:
+        number = float(spec) if isinstance(spec, str | int | float | np.number) else None
+    except ValueError:
+        return None
+    if number is not None and not np.isfinite(number):
+        raise MethodError(f"baseline {spec!r} was given; expected a finite number.", "Give one such as 0 or 0.5.")
+    return number
+
+
+def _is_array(spec: Any) -> bool:
+    """An array of fractions, or a framework's own tensor: values of the model's input, no pixels."""
+    return hasattr(spec, "shape") and hasattr(spec, "dtype") and "int" not in str(spec.dtype)
+
+
+def _fitted(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        fitted = np.broadcast_to(values, shape).copy()
+    except ValueError:
+        raise MethodError(
+            f"a baseline of shape {values.shape} was given for images of shape {shape}.",
+            "Give one of the images' own shape, or that broadcasts to it.",
+        ) from None
+    if not np.isfinite(fitted).all():
+        raise MethodError("a baseline with values that are NaN or infinite was given.", "Give finite values.")
+    return fitted
 
 
 def _named(name: str, images: np.ndarray, preprocessing: Preprocessing | None, random_state: int) -> np.ndarray:
@@ -49,7 +77,7 @@ def _named(name: str, images: np.ndarray, preprocessing: Preprocessing | None, r
     low, high = (_pixel(v, images, preprocessing) for v in (0, 255))
     if name == "noise":
         share = np.random.default_rng(random_state).uniform(size=images.shape[1:])
-        return low + (high - low) * share
+        return np.asarray(low + (high - low) * share)
     return np.broadcast_to(low if name == "black" else high, images.shape)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from sightline.arrays import resize
 from sightline.asking import Found, Request
 from sightline.explanation import Explanation
 from sightline.inputs import Given
+from sightline.labels import label_of
 from sightline.load import Loaded
 from sightline.pictures import smooth
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import reduced
-from sightline.targets import label_of, probabilities
+from sightline.scores import answers, probabilities
 
 
 def describe(
@@ -77,7 +79,7 @@ def _top(found: Found, loaded: Loaded, count: int) -> list[list[dict[str, Any]]]
     sure = probabilities(found.outputs, found.head, loaded.labels)
     if sure is None:
         return [[] for _ in found.outputs]
-    best = np.argsort(-found.outputs if found.outputs.shape[1] > 1 else -sure, axis=1, kind="stable")[:, :count]
+    best = np.argsort(-answers(found.outputs), axis=1, kind="stable")[:, :count]
     return [
         [{"index": int(c), "label": label_of(c, loaded.labels), "probability": float(p[c])} for c in classes]
         for classes, p in zip(best, sure)
@@ -86,8 +88,9 @@ def _top(found: Found, loaded: Loaded, count: int) -> list[list[dict[str, Any]]]
 
 def _told(value: Any) -> Any:
     """An option as JSON can tell it."""
-    return (
-        value
-        if isinstance(value, str | int | float | type(None))
-        else f"{type(value).__name__} {getattr(value, 'shape', '')}".strip()
-    )
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    plain = isinstance(value, str | int | float | type(None))
+    return value if plain else f"{type(value).__name__} {tuple(getattr(value, 'shape', ())) or ''}".strip()

@@ -10,13 +10,13 @@ from typing import Any
 from sightline import methods as _methods  # noqa: F401  enters every method
 from sightline.asking import Request, ask
 from sightline.describe import describe
-from sightline.errors import MethodError, ModelError, SightlineError
+from sightline.errors import MethodError, ModelError, SightlineError, nearest
 from sightline.explanation import Explanation
 from sightline.images import MAX_PIXELS
 from sightline.inputs import is_input, take
 from sightline.load import load, preprocessing_for
-from sightline.method import find
-from sightline.params import settle_params
+from sightline.method import AtLeast, Method, find
+from sightline.params import check_number, settle_params
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import check_reduction
 
@@ -67,7 +67,9 @@ def explain(
         trust=trust,
     )
     check_reduction(reduce)
-    requests = _requests(method, params | {"random_state": random_state}, target, layer, reduce, smooth)
+    smooth, top = check_number("smooth", smooth, float, AtLeast(0)), check_number("top", top, int, AtLeast(0))
+    params["random_state"] = random_state = check_number("random_state", random_state, int, AtLeast(0))
+    requests = _requests(method, params, target, layer, reduce, smooth)
     preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
     given = take(images, loaded.model, preprocessing, max_pixels)
     answers = []
@@ -93,14 +95,22 @@ def _requests(
     taken: set[str] = {"random_state"}
     requests = []
     for method in methods:
-        own = {name: value for name, value in params.items() if len(methods) == 1 or method.takes(name, params)}
-        if not method.takes("random_state", params):
-            own.pop("random_state", None)
+        own = {name: value for name, value in params.items() if method.takes(name, params)}
         taken |= set(own)
-        requests.append(Request(method, settle_params(method, own), targets, layer, reduce, smooth))
-    if unknown := set(params) - taken:
-        settle_params(methods[0], {name: params[name] for name in unknown})
+        settled = settle_params(method, own)
+        requests.append(Request(method, settled, targets, layer, reduce, smooth, params["random_state"]))
+    _check_known(methods, params, taken)
     return requests
+
+
+def _check_known(methods: Sequence[Method], params: Mapping[str, Any], taken: set[str]) -> None:
+    """Raise MethodError for an option that none of the methods has."""
+    known = sorted({option for m in methods for option in {**m.params, **m.base(params).params}})
+    for name in params:
+        if name not in taken:
+            asked = ", ".join(m.name for m in methods)
+            hint = nearest(name, known, f"`sightline methods`: {asked} takes {', '.join(known) or 'no options'}")
+            raise MethodError(f"option {name!r} was given; {asked} does not have it.", hint)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from sightline.errors import InputError
 from sightline.images import Geometry, Picture
 
 Facts = dict[str, Any]
+_PERCENTILE = 99.5  # where colours end, unless that would hide all of a sparse map
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,13 +80,14 @@ class Explanation:
             "seconds": round(self.seconds, 4),
         }
 
-    def picture(self, i: int = 0, *, colormap: str | None = None, percentile: float | None = 99.5) -> Any:
+    def picture(self, i: int = 0, *, colormap: str | None = None, percentile: float | None = _PERCENTILE) -> Any:
         """Picture, heat map and overlay of image `i` side by side, with a colour bar and the facts: a PIL image.
 
         Colours end at `percentile` of the map's values (None: at the largest), which the colour bar then says.
         """
         heat, seen = self.on_original(i), self.geometries[i].seen()
-        scale = drawing.scale_of(heat, colormap=colormap, percentile=percentile)
+        ends = percentile if percentile and np.nanpercentile(np.abs(heat[seen]), percentile) else None
+        scale = drawing.scale_of(heat[seen], colormap=colormap, percentile=ends)
         return drawing.figure(
             self.pictures[i].pixels,
             heat,
@@ -172,6 +174,10 @@ class Explanation:
         drawing.write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
 
+def _hides_little(row: drawing.Row) -> bool:
+    return all(np.nanpercentile(np.abs(heat[row.seen]), _PERCENTILE) > 0 for heat in row.heats)
+
+
 def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
@@ -198,5 +204,5 @@ def grid(explanations: Sequence[Explanation], *, shared_scale: bool = False) -> 
             e.method if len({e.method for e in explanations}) > 1 else e.target[0]["label"] for e in explanations
         ],
         shared_scale=shared_scale,
-        percentile=99.5,
+        percentile=_PERCENTILE if all(_hides_little(row) for row in rows) else None,
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ def take(images: Any, model: Model, preprocessing: Preprocessing | None, max_pix
     if is_input(images):
         return _tensor(images, model, preprocessing)
     assert preprocessing is not None
-    pictures = tuple(read(image, max_pixels=max_pixels) for image in _each(images))
+    pictures = _numbered([read(image, max_pixels=max_pixels) for image in _each(images)])
     if not pictures:
         raise InputError("an empty list of images was given.", "Give at least one image.")
     arrays, geometries = zip(*(preprocessing.apply(picture) for picture in pictures))
@@ -57,19 +56,30 @@ def take(images: Any, model: Model, preprocessing: Preprocessing | None, max_pix
 
 
 def _each(images: Any) -> Sequence[Any]:
-    """A list of pictures out of one or many."""
-    if hasattr(images, "shape") and hasattr(images, "numpy"):
-        images = to_numpy(images)
-    if isinstance(images, np.ndarray) and images.ndim == 4:
-        return list(images)
-    return images if isinstance(images, list | tuple) else [images]
+    """A list of pictures out of one or many, a framework's own arrays made NumPy's."""
+    if isinstance(images, list | tuple):
+        return [_on_host(image) for image in images]
+    images = _on_host(images)
+    return list(images) if isinstance(images, np.ndarray) and images.ndim == 4 else [images]
+
+
+def _on_host(image: Any) -> Any:
+    return to_numpy(image) if hasattr(image, "shape") and hasattr(image, "dtype") else image
+
+
+def _numbered(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+    """Several pictures that came without a name of their own are told apart by their number."""
+    if len(pictures) == 1:
+        return tuple(pictures)
+    unnamed = ("array", "image")
+    return tuple(replace(p, name=f"{p.name} {i}") if p.name in unnamed else p for i, p in enumerate(pictures))
 
 
 def _tensor(images: Any, model: Model, preprocessing: Preprocessing | None) -> Given:
     values = to_numpy(images)
-    if values.ndim != 4:
+    if values.ndim != 4 or not values.size:
         raise InputError(
-            f"an array of shape {values.shape} with fractions was given; expected a batch of four axes.",
+            f"an array of shape {values.shape} with fractions was given; expected a batch of four axes with images in it.",
             "Add the batch axis (image[None]), or give a picture as a file, PIL image or uint8 array.",
         )
     if not np.isfinite(values).all():
@@ -89,8 +99,3 @@ def _shown(image: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray
         return preprocessing.undo(image)
     low, high = float(image.min()), float(image.max())
     return np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
-
-
-def names_of(images: Any) -> list[str]:
-    """What to call each image."""
-    return [str(image) if isinstance(image, str | Path) else f"image {i}" for i, image in enumerate(_each(images))]

@@ -21,7 +21,7 @@ def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
         name = type(wanted).__name__
     else:
         found = [layer for layer in layers if layer.name == wanted]
-        found = found or [layer for layer in layers if layer.name and layer.name.endswith(f"/{wanted}")]
+        found = found or [layer for layer in layers if layer.name and layer.name.endswith((f"/{wanted}", f".{wanted}"))]
         name = repr(wanted)
     if not found:
         hint = nearest(str(wanted), [layer.name for layer in layers if layer.name], "`sightline layers MODEL`")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sightline import methods as _methods  # noqa: F401  enters every method
-from sightline.errors import ModelError
+from sightline.errors import ModelError, SightlineError
 from sightline.load import load, preprocessing_for
 from sightline.method import METHODS
 from sightline.model import Layer
@@ -43,6 +43,8 @@ def layers(model: Any, **options: Any) -> list[Layer]:
     x = loaded.model.array(np.moveaxis(blank, -1, loaded.model.channel))
     try:
         return loaded.model.places(x)
+    except SightlineError:
+        raise
     except Exception as error:
         raise ModelError(
             f"{loaded.name} failed on an input of {height} x {width}: {error}", "Declare the size: preprocess=."

@@ -6,14 +6,14 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 from sightline import frameworks
-from sightline.errors import ModelError, PreprocessingWarning
+from sightline.errors import InputError, ModelError, PreprocessingWarning
 from sightline.frameworks import Source
 from sightline.labels import read_labels
 from sightline.model import Model
@@ -54,8 +54,10 @@ def load(
     `inputs` gives the others' values; of one with several outputs, `output` names the one explained. `trust` allows
     files that run code. Raises ModelError, UntrustedError, InputError.
     """
+    ends = {"input": input, "inputs": inputs, "output": output}
     if isinstance(model, Loaded):
-        return model
+        _refuse("a loaded model", "Give it to sightline.load.", weights=weights, device=device, **ends)
+        return _told_anew(model, preprocess, labels)
     if isinstance(model, str | Path):
         source = _from_spec(str(model), weights, trust)
         frameworks.place(source.model, device)
@@ -64,13 +66,27 @@ def load(
     elif frameworks.framework_of(model):
         source = Source(model, type(model).__name__, size=frameworks.fixed_size(model))
         mark = _mark_of(weakref.ref(model))
-        _refuse_for_objects(weights=weights, device=device)
+        _refuse("a model that is there already", "Do that to the model yourself.", weights=weights, device=device)
     else:
-        return _foreign(model, preprocess, labels)
-    known = read_labels(labels) if labels is not None else source.labels
-    adapter = frameworks.adapt(source.model, input=input, inputs=inputs, output=output)
-    pre = _preprocessing(preprocess) or source.preprocessing
-    return Loaded(adapter, source.name, pre, known, (), source.size, mark, _versions(source.model))
+        _refuse("a model with an adapter of its own", "Do that in the adapter.", weights=weights, device=device, **ends)
+        return _told_anew(_foreign(model), preprocess, labels)
+    adapter = frameworks.adapt(source.model, **ends)
+    found = Loaded(
+        adapter,
+        source.name,
+        source.preprocessing,
+        source.labels,
+        size=source.size,
+        weights=mark,
+        versions=_versions(source.model),
+    )
+    return _told_anew(found, preprocess, labels)
+
+
+def _told_anew(loaded: Loaded, preprocess: Any, labels: Any) -> Loaded:
+    """`loaded` with the preprocessing and the names of classes that the caller declares instead of its own."""
+    pre = loaded.preprocessing if preprocess is None else _preprocessing(preprocess)
+    return replace(loaded, preprocessing=pre, labels=loaded.labels if labels is None else read_labels(labels))
 
 
 def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:
@@ -78,22 +94,17 @@ def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:
     return lambda: frameworks.fingerprint(alive()) if alive() is not None else ""
 
 
-def _refuse_for_objects(**options: Any) -> None:
+def _refuse(what: str, fix: str, **options: Any) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ModelError(
-                f"{name}={value!r} was given with a model that is there already; sightline does not change it.",
-                f"Do that to the model yourself, or give a spec such as torchvision:resnet50 with {name}.",
-            )
+            raise ModelError(f"{name}= was given with {what}; sightline does not change it.", fix)
 
 
-def _foreign(model: Any, preprocess: Any, labels: Any) -> Loaded:
+def _foreign(model: Any) -> Loaded:
     """A model that brings its own adapter: anything with `run` and `places`."""
     if not (hasattr(model, "run") and hasattr(model, "places")):
-        frameworks.adapt(model)
-    return Loaded(
-        model, type(model).__name__, _preprocessing(preprocess), read_labels(labels) if labels is not None else ()
-    )
+        frameworks.adapt(model)  # says what was expected
+    return Loaded(model, type(model).__name__)
 
 
 def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
@@ -101,10 +112,10 @@ def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
     suffix = Path(spec).suffix.lower()
     if kind == "torchvision":
         source = frameworks.room("torch").load(kind, name, weights=weights, trust=trust)
-    elif kind == "keras" or suffix in (".keras", ".h5"):
-        source = frameworks.room("keras").load(
-            kind if kind == "keras" else "file", name or spec, weights=weights, trust=trust
-        )
+    elif kind == "keras":
+        source = frameworks.room("keras").load(kind, name, weights=weights, trust=trust)
+    elif suffix in (".keras", ".h5"):
+        source = frameworks.room("keras").load("file", spec, weights=weights, trust=trust)
     elif kind == "world":
         source = _world(name)
     elif suffix in (".safetensors", ".pth", ".pt"):
@@ -125,9 +136,12 @@ def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
 def _from_factory(module: str, name: str, weights: str | None, trust: bool) -> Source:
     try:
         factory = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ModelError(f"{module}:{name} was given; it cannot be imported: {error}", "Check both names.") from None
-    model = factory() if callable(factory) and frameworks.framework_of(factory) is None else factory
+        model = factory() if callable(factory) and frameworks.framework_of(factory) is None else factory
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"{module}:{name} was given; it failed with {said}", "Check both names, and that it runs on its own."
+        ) from error
     if frameworks.framework_of(model) is None:
         raise ModelError(f"{module}:{name} was given; it made a {type(model).__name__}.", "Let it return a model.")
     if weights is not None:
@@ -143,7 +157,12 @@ def _world(name: str) -> Source:
     return Source(world_net(name), f"world:{name}", pre, world.labels, (world.size, world.size, 3))
 
 
-def _preprocessing(given: Preprocessing | str | None) -> Preprocessing | None:
+def _preprocessing(given: Any) -> Preprocessing:
+    if not isinstance(given, Preprocessing | str):
+        raise InputError(
+            f"preprocess= was given a {type(given).__name__}; expected text or a sightline.Preprocessing.",
+            "Write it like preprocess='resize=256,crop=224,mean=0.5,std=0.5'.",
+        )
     return Preprocessing.parse(given) if isinstance(given, str) else given
 
 
@@ -152,7 +171,7 @@ def preprocessing_for(loaded: Loaded) -> Preprocessing:
     if loaded.preprocessing is not None:
         return loaded.preprocessing
     height, width, channels = loaded.size or (224, 224, 3)
-    guess = Preprocessing(resize=min(height, width), crop=(height, width), channels=channels)
+    guess = Preprocessing(resize=max(height, width), crop=(height, width), channels=channels)
     warnings.warn(
         f"{loaded.name} says nothing of its preprocessing, so {guess} was assumed: the answer may be wrong. "
         "Declare it with preprocess= (--preprocess).",

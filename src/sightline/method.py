@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, get_type_hints
 
 from sightline.arrays import Array
 from sightline.errors import MethodError, nearest
@@ -41,11 +42,16 @@ class Method:
         """The first sentence of its docstring."""
         return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
-    @property
+    @cached_property
     def params(self) -> Mapping[str, Any]:
         """The options of the method itself, with their defaults."""
         named = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in named if p.kind is p.KEYWORD_ONLY and p.name != "layer"}
+
+    @cached_property
+    def hints(self) -> Mapping[str, Any]:
+        """The type of each option, with its range."""
+        return get_type_hints(self.function, include_extras=True)
 
     def base(self, params: Mapping[str, Any]) -> Method:
         """The method that a wrapper was asked to wrap; any other method is its own base."""

@@ -15,7 +15,7 @@ _STYLE += "img{max-width:100%}td{padding:.2rem 1rem .2rem 0;vertical-align:top}t
 def page(title: str, png: bytes, facts: Mapping[str, Any]) -> str:
     """HTML of a title, the picture inside the page, and a table of the facts."""
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(value if isinstance(value, str) else json.dumps(value))}</td></tr>"
+        f"<tr><td>{escape(name)}</td><td>{escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}</td></tr>"
         for name, value in facts.items()
     )
     source = f"data:image/png;base64,{b64encode(png).decode()}"

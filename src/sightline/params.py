@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 from sightline.errors import MethodError, nearest
 from sightline.method import AtLeast, Method
@@ -17,17 +17,17 @@ def settle_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     wrong type or out of range.
     """
     base = method.base(given)
+    if "of" in method.params and "of" in base.params:
+        raise MethodError(
+            f"of={base.name!r} was given; it wraps a method itself.", "Name another method, such as gradient."
+        )
     known = dict(method.params) | dict(base.params)
     for name in given:
         if name not in known:
             hint = nearest(name, known, f"`sightline methods`: {method.name} takes {', '.join(known) or 'no options'}")
             raise MethodError(f"option {name!r} was given; {method.name} does not have it.", hint)
-    hints = _hints(base) | _hints(method)
+    hints = dict(base.hints) | dict(method.hints)
     return {name: _checked(name, given.get(name, default), hints[name]) for name, default in known.items()}
-
-
-def _hints(method: Method) -> dict[str, Any]:
-    return get_type_hints(method.function, include_extras=True)
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
@@ -46,16 +46,18 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if type(None) in kinds:
         return None if value in (None, "none", "") else _checked(name, value, kinds[0])
     least = next((k for k in kinds if isinstance(k, AtLeast)), None)
-    return _number(name, value, kinds[0], least) if kinds[0] in (int, float) else kinds[0](value)
+    return check_number(name, value, kinds[0], least) if kinds[0] in (int, float) else kinds[0](value)
 
 
-def _number(name: str, value: Any, kind: type, least: AtLeast | None) -> Any:
+def check_number(name: str, value: Any, kind: type, least: AtLeast | None) -> Any:
+    """`value` as a number of that kind, also out of text; MethodError where it is none, or less than `least`."""
     low = least.low if least else -math.inf
     try:
         number = kind(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number) or number < low or (kind is int and number != float(value)):
+        good = math.isfinite(number) and number >= low and (kind is float or number == float(value))
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if isinstance(value, bool) or not good:
         wanted = "a whole number" if kind is int else "a number"
         raise MethodError(
             f"{name}={value!r} was given; expected {wanted}{f' of at least {low}' if least else ''}.",

@@ -6,21 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from sightline.arrays import Array
 from sightline.model import Edit, Layer, Model, Place, Rule, Target, Trace
-from sightline.targets import (
-    EachImage,
-    Facts,
-    NotRankedError,
-    Ranked,
-    Spec,
-    as_target,
-    function_facts,
-    ranks_of,
-    settle,
-)
+from sightline.targets import Facts, Settled, Wanted
 
 
 @dataclass(frozen=True)
@@ -38,17 +26,17 @@ class Asked:
 class Question:
     """A model that is asked about the images `x`: itself a model, so that a method runs on it as on any other.
 
-    The first pass of `x` itself answers what "top" is; a method that never passes `x` costs one bare forward pass more.
+    The first pass of `x` itself also tells which class is the highest, and whether the targets are there at all; a
+    method that never passes `x` costs one bare forward pass more.
     """
 
     model: Model
     x: Array
-    specs: Sequence[Spec]  # a function stands alone
-    labels: Sequence[str]
+    wanted: Wanted
     outputs: Array = None
     head: str = ""
-    found: list[list[Facts]] = field(default_factory=list)  # for each target, for each image
-    _target: Target | None = None
+    _score: Array = None
+    _settled: Settled | None = field(default=None, repr=False)
 
     @property
     def channel(self) -> int:
@@ -77,39 +65,39 @@ class Question:
         target: Any = None,
         rule: Rule | None = None,
     ) -> Trace:
-        """The model's own pass, the target put in where a method asks with `Asked`."""
-        if not isinstance(target, Asked):
-            return self.model.run(x, at=at, edit=edit, target=target, rule=rule)
-        ranks = [ranks_of(spec) for spec in self.specs]
-        unknown = self.outputs is None
-        if unknown and x is self.x and not edit and all(ranks):
-            try:
-                order = Ranked(tuple(r for some in ranks for r in some or ()))
-                trace = self.model.run(x, at=at, target=Target(order), rule=rule)
-                self._answer(trace)
-                return trace
-            except NotRankedError:
-                pass
-        return self.model.run(x, at=at, edit=edit, target=self.settle().repeat(target.times), rule=rule)
+        """The model's own pass, the targets put in where a method asks with `Asked`."""
+        asked = isinstance(target, Asked)
+        if self._settled is None and x is self.x and not edit:
+            guess = self.wanted.guess(x) if asked else target
+            if guess is not None or not asked:
+                trace = self.model.run(x, at=at, target=guess, rule=rule)
+                if self._answer(trace, asked) or not asked:
+                    return trace
+        put = self.target().repeat(target.times) if asked else target
+        return self.model.run(x, at=at, edit=edit, target=put, rule=rule)
 
-    def settle(self) -> Target:
+    def target(self) -> Target:
         """The targets; by one bare pass, if none has told them yet."""
-        if self._target is None:
-            self._answer(self.model.run(self.x))
-        assert self._target is not None
-        return self._target
+        return self._known().target
+
+    def found(self) -> list[list[Facts]]:
+        """For each target, what it is in each image."""
+        return self._known().facts
 
     def score(self) -> Array:
         """What is explained, (k, n)."""
-        return self.settle()(self.outputs)
+        target = self.target()
+        return target(self.outputs) if self._score is None else self._score
 
-    def _answer(self, trace: Trace) -> None:
-        """Settle every target from the model's answer to the images themselves."""
+    def _known(self) -> Settled:
+        if self._settled is None:
+            self._answer(self.model.run(self.x), False)
+        assert self._settled is not None
+        return self._settled
+
+    def _answer(self, trace: Trace, asked: bool) -> bool:
+        """Settle the targets by the model's answer to the images themselves; whether they are as they were guessed."""
         self.outputs, self.head = trace.outputs, trace.head
-        if callable(self.specs[0]):
-            self._target = Target(EachImage(self.specs[0]))
-            self.found = [[function_facts(self.specs[0])] * self.x.shape[0]]
-            return
-        settled = [pair for spec in self.specs for pair in settle(spec, self.outputs, self.labels, self.head)]
-        self.found = [facts for _, facts in settled]
-        self._target = as_target(np.stack([weights for weights, _ in settled]), self.outputs)
+        self._settled = self.wanted.settle(trace.outputs, trace.head)
+        self._score = trace.score if asked and self._settled.as_guessed else None
+        return self._settled.as_guessed

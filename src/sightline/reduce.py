@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
 from sightline.errors import MethodError, nearest
 
 REDUCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "max-abs": lambda a: np.abs(a).max(axis=-1),
-    "mean-abs": lambda a: np.abs(a).mean(axis=-1),
-    "sum-abs": lambda a: np.abs(a).sum(axis=-1),
-    "sum": lambda a: a.sum(axis=-1),
-    "max": lambda a: a.max(axis=-1),
-    "l2": lambda a: np.sqrt(np.square(a).sum(axis=-1)),
+    "max-abs": lambda a: _over_channels(np.maximum, np.abs(a)),
+    "mean-abs": lambda a: _over_channels(np.add, np.abs(a)) / a.shape[-1],
+    "sum-abs": lambda a: _over_channels(np.add, np.abs(a)),
+    "sum": lambda a: _over_channels(np.add, a),
+    "max": lambda a: _over_channels(np.maximum, a),
+    "l2": lambda a: np.sqrt(_over_channels(np.add, np.square(a))),
 }
+
+
+def _over_channels(pair: np.ufunc, a: np.ndarray) -> np.ndarray:
+    """Channel by channel: NumPy's own reduction over a short last axis is ten times slower."""
+    return np.asarray(reduce(pair, np.moveaxis(a, -1, 0)))
 
 
 def check_reduction(name: str | None) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
 from itertools import islice
+from typing import TypeVar
 
-from sightline.arrays import Array, namespace
+import numpy as np
+
+from sightline.arrays import Array, like, namespace
 from sightline.model import Model, Place, Rule, Target, Trace
 
-Progress = Callable[[int, int | None], None]  # (batches done, batches in all)
+Item = TypeVar("Item")
+Progress = Callable[[int, int | None], None]  # (items done, items in all if that is known)
 PROGRESS: ContextVar[Progress | None] = ContextVar("PROGRESS", default=None)
 """Who wants to hear how far a stream is; set by whoever shows it."""
 
 
-def packs(model: Model, inputs: Iterable[Array], total: int | None = None) -> Iterator[tuple[int, Array]]:
-    """Equal batches of a lazy stream packed into passes: (how many batches, their images behind each other)."""
-    inputs, tell, done = iter(inputs), PROGRESS.get(), 0
-    for first in inputs:
-        group = [first, *islice(inputs, max(1, model.chunk // first.shape[0]) - 1)]
-        yield len(group), first if len(group) == 1 else namespace(first).concat(group, axis=0)
+def groups(model: Model, x: Array, items: Iterable[Item]) -> Iterator[list[Item]]:
+    """A lazy stream of items, as many at a time as copies of the images `x` go into one pass."""
+    tell, done = PROGRESS.get(), 0
+    total = len(items) if isinstance(items, Sized) else None
+    lazily, size = iter(items), max(1, model.chunk // x.shape[0])
+    while group := list(islice(lazily, size)):
+        yield group
         done += len(group)
         if tell:
             tell(done, total)
@@ -27,29 +32,45 @@ def packs(model: Model, inputs: Iterable[Array], total: int | None = None) -> It
 
 def stream(
     model: Model,
-    inputs: Iterable[Array],
+    x: Array,
+    items: Iterable[Item],
+    perturb: Callable[[list[Item]], Array],
     *,
     at: Sequence[Place] = (),
     target: Target | None = None,
     rule: Rule | None = None,
-    total: int | None = None,
-) -> Iterator[Trace]:
-    """Run `model` on a lazy stream of equal batches, as many in a pass as `model.chunk` takes; one trace a batch.
+) -> Iterator[tuple[list[Item], Trace]]:
+    """Run `model` on perturbed copies of the images `x`, a pass full at a time: (the items of the pass, its trace).
 
-    `total`, if it is known, is how many batches there will be: progress is told by it.
+    `perturb(m items)` makes the copies (m, n, ...) that go into one pass, so that no more than these are ever held. The
+    trace has the same axis: outputs and values (m, n, ...), score (k, m, n), grads (k, m, n, ...).
     """
-    for count, x in packs(model, inputs, total):
-        trace = model.run(x, at=at, target=target and target.repeat(count), rule=rule)
-        yield from [trace] if count == 1 else (_part(trace, i, x.shape[0] // count) for i in range(count))
+    for group in groups(model, x, items):
+        copies = perturb(group)
+        packed = namespace(copies).reshape(copies, (-1, *x.shape[1:]))
+        yield (
+            group,
+            _split(model.run(packed, at=at, target=target and target.repeat(len(group)), rule=rule), len(group)),
+        )
 
 
-def _part(trace: Trace, i: int, n: int) -> Trace:
-    """The `i`-th batch of `n` images out of a packed trace."""
-    rows = slice(i * n, (i + 1) * n)
+def _split(trace: Trace, count: int) -> Trace:
+    """A trace of `count` batches behind each other, with an axis of their own."""
     return Trace(
-        trace.outputs[rows, ...],
-        None if trace.score is None else trace.score[:, rows],
-        {place: value[rows, ...] for place, value in trace.values.items()},
-        {place: grad[:, rows, ...] for place, grad in trace.grads.items()},
+        split(trace.outputs, count, 0),
+        None if trace.score is None else split(trace.score, count, 1),
+        {place: split(value, count, 0) for place, value in trace.values.items()},
+        {place: split(grad, count, 1) for place, grad in trace.grads.items()},
         trace.head,
     )
+
+
+def split(a: Array, count: int, axis: int) -> Array:
+    """`a` with its `axis` of count * n made two, (count, n)."""
+    shape = tuple(a.shape)
+    return namespace(a).reshape(a, (*shape[:axis], count, shape[axis] // count, *shape[axis + 1 :]))
+
+
+def column(values: Sequence[float], x: Array) -> Array:
+    """Numbers as an array (m, 1, ...) that meets copies (m, n, ...) of `x` item by item."""
+    return like(np.reshape(np.asarray(values), (-1, *[1] * x.ndim)), x)

@@ -5,20 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, Protocol
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace, over_rows, to_numpy
-from sightline.errors import TargetError, nearest
+from sightline.arrays import Array
+from sightline.errors import TargetError
+from sightline.labels import check_count, check_index, index_of, is_label, label_of
 from sightline.model import Target
+from sightline.scores import (
+    NOTHING,
+    EachImage,
+    answers,
+    as_target,
+    check_classes,
+    is_quantity,
+    name_of,
+    pick_target,
+)
 
 Spec = Any  # int, str, Region, a function of one image's scores, or a list of these
 Facts = dict[str, Any]  # {"index": ..., "label": ...}
-
-
-class NotRankedError(Exception):
-    """Scores that cannot be ranked inside the pass: one column, or a score for each place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,132 +38,76 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """The scores in these ranks of each image (0 the highest), found inside the pass so that none is spent on asking."""
+class Settled:
+    """What is explained, once the model has answered."""
 
-    ranks: tuple[int, ...]
-
-    def __call__(self, outputs: Array) -> Array:
-        """Scores (k, n) of outputs (n, classes); NotRankedError where there is nothing to rank."""
-        if len(outputs.shape) != 2 or outputs.shape[-1] <= max(1, *self.ranks):
-            raise NotRankedError
-        xp = namespace(outputs)
-        order = xp.argsort(-outputs, axis=-1)
-        classes = like(np.arange(outputs.shape[-1])[None], order)
-        chosen = (xp.where(classes == order[:, r : r + 1], outputs, xp.zeros_like(outputs)) for r in self.ranks)
-        return xp.stack([xp.sum(scores, axis=-1) for scores in chosen], axis=0)
+    target: Target
+    facts: list[list[Facts]]  # for each target, for each image
+    as_guessed: bool  # so that the pass that asked by the guess need not be done again
 
 
-def weighted(outputs: Array, weights: Array) -> Array:
-    """Scores (k, n): `outputs` (n, ...) summed with `weights` (n, k, ...); what has no weight may be infinite."""
-    xp = namespace(outputs)
-    weights = xp.moveaxis(weights, 1, 0)
-    terms = xp.where(weights == 0, xp.zeros_like(weights), outputs[None] * weights)
-    return xp.sum(terms, axis=tuple(range(2, len(weights.shape))))
+class Wanted(Protocol):
+    """Targets that one pass answers."""
+
+    def guess(self, x: Array) -> Target | None:
+        """The targets as they can be put before the model has answered; None where they cannot."""
+
+    def settle(self, outputs: Array, head: str) -> Settled:
+        """The targets by the model's answer; TargetError where the outputs do not have them."""
+
+
+def wanted(specs: Sequence[Spec], labels: Sequence[str]) -> list[Wanted]:
+    """What `specs` ask for, in their order; TargetError for a name that no class has."""
+    if not specs:
+        raise TargetError("an empty list of targets was given.", "Give at least one, such as 'top'.")
+    found: list[Wanted] = []
+    for kind, group in groupby(specs, _kind):
+        if kind == "function":
+            found += [Function(spec) for spec in group]
+        elif kind == "region":
+            found.append(Regions(tuple(group), tuple(labels)))
+        else:
+            found.append(Picks(tuple(pick for spec in group for pick in picks_of(spec, labels)), tuple(labels)))
+    return found
+
+
+def _kind(spec: Spec) -> str:
+    if isinstance(spec, Region):
+        return "region"
+    return "function" if callable(spec) else "pick"
 
 
 @dataclass(frozen=True)
-class EachImage:
-    """A user's function of one image's scores (classes,) -> scalar, over the images of a batch."""
+class Function:
+    """A user's own function of one image's scores."""
 
     function: Callable[[Array], Array]
 
-    def __call__(self, outputs: Array) -> Array:
-        """Scores (1, n)."""
-        return over_rows(self.function, outputs)[None]
+    def guess(self, x: Array) -> Target:
+        """The function itself."""
+        return Target(EachImage(self.function))
+
+    def settle(self, outputs: Array, head: str) -> Settled:
+        """The function itself."""
+        facts = {"index": None, "label": name_of(self.function)}
+        return Settled(self.guess(outputs), [[facts] * outputs.shape[0]], True)
 
 
-def ranks_of(spec: Spec) -> tuple[int, ...] | None:
-    """The ranks that `spec` asks for ("top", "top-3"), or None if it names something else; TargetError for "top-0"."""
-    found = re.fullmatch(r"top(?:-(\d+))?", spec.strip().lower()) if isinstance(spec, str) else None
-    if not found:
-        return None
-    if found[1] and int(found[1]) == 0:
-        raise TargetError(f"target {spec!r} was given; expected at least one rank.", "Write top-1, top-5 and so on.")
-    return tuple(range(int(found[1] or 1)))
+@dataclass(frozen=True)
+class Regions:
+    """Regions of a segmentation."""
 
+    regions: tuple[Region, ...]
+    labels: tuple[str, ...]
 
-def settle(spec: Spec, outputs: Array, labels: Sequence[str], head: str) -> list[tuple[np.ndarray, list[Facts]]]:
-    """Each target that `spec` names: its weights (n, *outputs), and what it is for each image."""
-    ranks = ranks_of(spec)
-    if ranks is not None:
-        return [_rank(rank, outputs, labels, head) for rank in ranks]
-    weights, facts = weights_of(spec, outputs, labels, head)
-    return [(weights, [facts] * outputs.shape[0])]
+    def guess(self, x: Array) -> None:
+        """Where the classes are is told by the outputs."""
 
-
-def _rank(rank: int, outputs: Array, labels: Sequence[str], head: str) -> tuple[np.ndarray, list[Facts]]:
-    values = to_numpy(outputs)
-    if values.ndim == 2 and values.shape[1] == 1 and head != "sigmoid" and len(labels) != 2:
-        classes = ["up"] * len(values)  # one number, which may be a quantity
-    else:
-        sure = probabilities(outputs, head, labels)
-        if sure is None or rank >= sure.shape[1]:
-            raise TargetError(
-                f"target 'top-{rank + 1}' was given; the model's output is of shape {values.shape[1:]}.",
-                "Ask for fewer, or say where with sl.Region(class, mask).",
-            )
-        scores = values if values.shape[1] > 1 else sure
-        classes = [str(row[rank]) for row in np.argsort(-scores, axis=1, kind="stable")]
-    each = [weights_of(name, outputs, labels, head) for name in classes]
-    return np.stack([weights[i] for i, (weights, _) in enumerate(each)]), [facts for _, facts in each]
-
-
-def function_facts(function: Callable[..., Any]) -> Facts:
-    """What a user's own function is called."""
-    return {"index": None, "label": getattr(function, "__name__", type(function).__name__)}
-
-
-def weights_of(spec: Spec, outputs: Array, labels: Sequence[str], head: str) -> tuple[np.ndarray, Facts]:
-    """What `spec` weighs each output with, (n, *outputs), and its name; TargetError where the outputs do not have it."""
-    shape = tuple(outputs.shape)
-    if isinstance(spec, Region):
-        return _region(spec, shape, labels)
-    text = str(spec).strip()
-    direction = re.fullmatch(r"(up|down)(?::(\d+))?", text.lower())
-    if direction and text not in labels:
-        return _direction(direction[1], direction[2], shape, labels)
-    if len(shape) != 2:
-        raise TargetError(
-            f"target {text!r} was given; the model's output has a score for each place, of shape {shape[1:]}.",
-            "Say where: target=sl.Region(class, mask).",
-        )
-    contrast = [part.strip() for part in text.split(" - ")]
-    if len(contrast) == 2 and text not in labels:
-        (plus, first), (minus, second) = (weights_of(part, outputs, labels, head) for part in contrast)
-        return plus - minus, {
-            "index": [first["index"], second["index"]],
-            "label": f"{first['label']} - {second['label']}",
-        }
-    return _class(spec, shape, labels, head)
-
-
-def _class(spec: Spec, shape: tuple[int, ...], labels: Sequence[str], head: str) -> tuple[np.ndarray, Facts]:
-    index = index_of(spec, shape[1] if shape[1] > 1 else 2, labels)
-    weights = np.zeros(shape, np.float32)
-    if shape[1] > 1:
-        weights[:, index] = 1
-    elif head == "sigmoid" or len(labels) == 2:
-        weights[:] = 1 if index == 1 else -1
-    else:
-        raise TargetError(
-            f"target {str(spec)!r} was given; the model has one output without a sigmoid, which may be a quantity.",
-            "Use target='up' or 'down', or name the two classes with labels.",
-        )
-    return weights, {"index": index, "label": label_of(index, labels)}
-
-
-def _direction(way: str, output: str | None, shape: tuple[int, ...], labels: Sequence[str]) -> tuple[np.ndarray, Facts]:
-    count = shape[-1] if len(shape) == 2 else 0
-    if not count or (output is None and count > 1) or int(output or 0) >= count:
-        raise TargetError(
-            f"target {way + (':' + output if output else '')!r} was given; the model has outputs of shape {shape[1:]}.",
-            f"Say which output goes {way}, for example {way}:0.",
-        )
-    weights = np.zeros(shape, np.float32)
-    weights[:, int(output or 0)] = 1 if way == "up" else -1
-    named = f"{label_of(int(output or 0), labels)} {way}" if count > 1 or len(labels) == 1 else way
-    return weights, {"index": int(output or 0), "label": named}
+    def settle(self, outputs: Array, head: str) -> Settled:
+        """Weights of the outputs' own shape."""
+        each = [_region(region, tuple(outputs.shape), self.labels) for region in self.regions]
+        weights = np.stack([weights for weights, _ in each])
+        return Settled(as_target(weights, outputs), [[facts] * outputs.shape[0] for _, facts in each], False)
 
 
 def _region(region: Region, shape: tuple[int, ...], labels: Sequence[str]) -> tuple[np.ndarray, Facts]:
@@ -167,61 +119,130 @@ def _region(region: Region, shape: tuple[int, ...], labels: Sequence[str]) -> tu
             "Give a mask of the output's own height and width, for a model that gives a score for each place.",
         )
     channel = axes[mask.shape]
-    index = index_of(region.target, shape[channel], labels)
+    check_count(labels, shape[channel])
+    index = check_index(index_of(region.target, labels), shape[channel])
     weights = np.zeros(shape, np.float32)
     np.moveaxis(weights, channel, 0)[index] = mask
     return weights, {"index": index, "label": f"{label_of(index, labels)} in a region of {int(mask.sum())} cells"}
 
 
-def index_of(spec: int | str, count: int, labels: Sequence[str]) -> int:
-    """The class that `spec` names: an index, "name:LABEL", or a label; TargetError with the nearest label if none does."""
+@dataclass(frozen=True)
+class Pick:
+    """One score: outputs named by class, or by rank in each image, and their signs."""
+
+    kind: str  # "class", "rank", "contrast", "up" or "down"
+    terms: tuple[tuple[int, int], ...]  # (class, or -1 - rank; sign)
+    text: str  # as it was given
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Classes, ranks, contrasts and directions."""
+
+    picks: tuple[Pick, ...]
+    labels: tuple[str, ...]
+
+    def guess(self, x: Array) -> Target:
+        """Classes and ranks as they were given, which is right for a classifier."""
+        picks, signs = _arrays([pick.terms for pick in self.picks])
+        return pick_target(np.broadcast_to(picks, (x.shape[0], *picks.shape)), signs, x)
+
+    def settle(self, outputs: Array, head: str) -> Settled:
+        """The class of each rank in each image; and which way "top" and "up" are, where there is but one output."""
+        check_classes(outputs)
+        check_count(self.labels, outputs.shape[1])
+        terms = [_terms(pick, outputs.shape[1], is_quantity(outputs, head, self.labels)) for pick in self.picks]
+        order = np.argsort(-answers(outputs), axis=1, kind="stable")
+        (guessed, _), (picks, signs) = _arrays([pick.terms for pick in self.picks]), _arrays(terms)
+        classes = _classes(picks, order)
+        facts = [
+            [_facts(pick, row[: len(pick.terms)], outputs, head, self.labels) for row in rows.tolist()]
+            for pick, rows in zip(self.picks, np.moveaxis(classes, 1, 0))
+        ]
+        as_guessed = np.array_equal(_classes(guessed, order), classes)
+        return Settled(pick_target(classes, signs, outputs), facts, as_guessed)
+
+
+def _arrays(terms: Sequence[Sequence[tuple[int, int]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Picks and signs (k, terms) of targets with different numbers of terms."""
+    most = max(map(len, terms))
+    filled = np.array([[*some, *[(NOTHING, 0)] * (most - len(some))] for some in terms])
+    return filled[..., 0], filled[..., 1]
+
+
+def _classes(picks: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The class of each pick in each image, (n, k, terms)."""
+    ranks = np.clip(-1 - picks, 0, order.shape[1] - 1)
+    return np.where((picks < 0) & (picks != NOTHING), order[:, ranks], picks)
+
+
+def _terms(pick: Pick, outputs: int, quantity: bool) -> tuple[tuple[int, int], ...]:
+    """The terms of `pick` for that many outputs; TargetError where these do not have them."""
+    count = max(outputs, 2)
+    if pick.kind in ("up", "down"):
+        return _direction(pick, outputs)
+    if pick.kind == "rank" and -pick.terms[0][0] > (1 if quantity else count):
+        raise TargetError(
+            f"target {pick.text!r} was given; the model has {1 if quantity else count} classes to rank.",
+            "Ask for fewer.",
+        )
+    if quantity and pick.kind != "rank":
+        raise TargetError(
+            f"target {pick.text!r} was given; the model has one output without a sigmoid, which may be a quantity.",
+            "Use target='up' or 'down', or name the two classes with labels.",
+        )
+    if pick.kind != "rank":
+        [check_index(index, count) for index, _ in pick.terms]
+    return ((1, 1),) if quantity else pick.terms
+
+
+def _direction(pick: Pick, outputs: int) -> tuple[tuple[int, int], ...]:
+    ((output, sign),) = pick.terms
+    named = ":" in pick.text
+    if output >= outputs if named else outputs > 1:
+        raise TargetError(
+            f"target {pick.text!r} was given; the model has {outputs} outputs.",
+            f"Say which output goes {pick.kind}, for example {pick.kind}:{outputs - 1}.",
+        )
+    return ((output, sign),) if outputs > 1 else ((1, sign),)
+
+
+def _facts(pick: Pick, classes: Sequence[int], outputs: Array, head: str, labels: Sequence[str]) -> Facts:
+    if pick.kind == "contrast":
+        return {"index": list(classes), "label": " - ".join(label_of(i, labels) for i in classes)}
+    way = "up" if pick.kind == "rank" and is_quantity(outputs, head, labels) else pick.kind
+    if way not in ("up", "down"):
+        return {"index": classes[0], "label": label_of(classes[0], labels)}
+    index, several = (classes[0], True) if outputs.shape[1] > 1 else (0, False)
+    return {"index": index, "label": f"{label_of(index, labels)} {way}" if several or len(labels) == 1 else way}
+
+
+def picks_of(spec: int | str, labels: Sequence[str]) -> list[Pick]:
+    """The scores that `spec` names, more than one for "top-3"; TargetError for a name that no class has."""
     text = str(spec).strip()
-    if re.fullmatch(r"-?\d+", text):
-        if not 0 <= int(text) < count:
-            raise TargetError(f"class {text} was given; the model has classes 0 to {count - 1}.", "Take one of these.")
-        return int(text)
-    name = text.removeprefix("name:").strip()
-    for same in (lambda label: label == name, lambda label: label.lower() == name.lower()):
-        found = [i for i, label in enumerate(labels) if same(label)]
-        if len(found) > 1:
+    if ranks := re.fullmatch(r"top(?:-(\d+))?", text.lower()):
+        if ranks[1] and int(ranks[1]) == 0:
             raise TargetError(
-                f"class {name!r} was given; {len(found)} classes are called that: {', '.join(map(str, found))}.",
-                "Give the index of the one you mean.",
+                f"target {text!r} was given; expected at least one rank.", "Write top-1, top-5 and so on."
             )
-        if found:
-            return found[0]
-    hint = (
-        nearest(name, labels, "`sightline labels MODEL`")
-        if labels
-        else "Give an index, or name the classes with labels."
-    )
-    raise TargetError(f"class {name!r} was given; the model has no class of that name.", hint)
+        return [Pick("rank", ((-1 - rank, 1),), text) for rank in range(int(ranks[1] or 1))]
+    if (way := re.fullmatch(r"(up|down)(?::(\d+))?", text.lower())) and not is_label(text, labels):
+        return [Pick(way[1], ((int(way[2] or 0), 1 if way[1] == "up" else -1),), text)]
+    if (parts := _contrast(text, labels)) is not None:
+        first, second = (index_of(part, labels) for part in parts)
+        return [Pick("contrast", ((first, 1), (second, -1)), text)]
+    return [Pick("class", ((index_of(spec, labels), 1),), text)]
 
 
-def label_of(index: int, labels: Sequence[str]) -> str:
-    """The name of a class, "class 5" where it has none."""
-    return labels[index] if index < len(labels) else f"class {index}"
-
-
-def probabilities(outputs: Array, head: str, labels: Sequence[str]) -> np.ndarray | None:
-    """Probabilities (n, classes) of `outputs`; None for a regression or a segmentation."""
-    logits = to_numpy(outputs).astype(np.float64)
-    if logits.ndim != 2:
+def _contrast(text: str, labels: Sequence[str]) -> tuple[str, str] | None:
+    """The two sides of "a - b": none where a class is called just that; sides that are known, of a name with a dash."""
+    if " - " not in text or is_label(text.removeprefix("name:").strip(), labels):
         return None
-    if logits.shape[1] == 1:
-        if head != "sigmoid" and len(labels) != 2:
-            return None
-        return np.concatenate([1 - _sigmoid(logits), _sigmoid(logits)], axis=1)
-    if head == "sigmoid":
-        return _sigmoid(logits)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    parts = text.split(" - ")
+    sides = [(" - ".join(parts[:i]).strip(), " - ".join(parts[i:]).strip()) for i in range(1, len(parts))]
+    known = (both for both in sides if all(_is_class(side, labels) for side in both))
+    return next(known, sides[0])
 
 
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    return np.asarray(0.5 * (1 + np.tanh(logits / 2)))
-
-
-def as_target(weights: np.ndarray, outputs: Array) -> Target:
-    """The target that weighs `outputs` (n, ...) by `weights` (k, n, ...)."""
-    return Target(weighted, (like(np.ascontiguousarray(np.moveaxis(weights, 0, 1)), outputs),))
+def _is_class(text: str, labels: Sequence[str]) -> bool:
+    return text.isdigit() or is_label(text.removeprefix("name:").strip(), labels)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from sightline.arrays import Array, namespace
 from sightline.method import Checks, Count, Size, method
 from sightline.model import Model, Target
-from sightline.stream import stream
+from sightline.stream import column, stream
 
 _TRIPLINGS = 3  # at most 27 times the points asked for
 
@@ -34,24 +35,24 @@ def integrated_gradients(
     shares of its absolute sum; `steps`, the points used. With `tolerance`, the points are tripled until both are under
     it (at most three times). Blind to what looks like the baseline: a black one gives zero to dark evidence.
     """
-    xp, along = namespace(x), x - baseline
-    whole, nothing = (trace.score for trace in stream(model, [x, baseline + xp.zeros_like(x)], target=target))
-    mean, third = _mean_gradients(model, along, baseline, target, _midpoints(steps))
-    found, before, used = along * mean, along * third, xp.zeros_like(whole) + steps
-    residual, error = _residual(found, whole - nothing), _distance(before, found)
+    xp, way = namespace(x), x - baseline
+    change = _change(model, x, baseline, target)
+    mean, third = _mean_gradients(model, x, baseline, target, _midpoints(steps))
+    found, used = way * mean, xp.zeros_like(change) + steps
+    residual, error = _residual(found, change), _distance(way * third, found)
     for _ in range(_TRIPLINGS if tolerance is not None else 0):
         done = xp.maximum(residual, error) <= tolerance
         if xp.all(done):
             break
         steps *= 3
         fresh = [p for i, p in enumerate(_midpoints(steps)) if i % 3 != 1]  # the others are known already
-        new, _ = _mean_gradients(model, along, baseline, target, fresh)
+        new, _ = _mean_gradients(model, x, baseline, target, fresh)
         mean = mean / 3 + new * (2 / 3)
-        finer = along * mean
+        finer = way * mean
         held = xp.reshape(
             done, (*done.shape, *[1] * (x.ndim - 1))
         )  # an image that is done keeps its map: batch invariance
-        residual = xp.where(done, residual, _residual(finer, whole - nothing))
+        residual = xp.where(done, residual, _residual(finer, change))
         error = xp.where(done, error, _distance(found, finer))
         used = xp.where(done, used, xp.zeros_like(used) + steps)
         found = xp.where(held, found, finer)
@@ -62,19 +63,37 @@ def _midpoints(steps: int) -> list[float]:
     return [(i + 0.5) / steps for i in range(steps)]
 
 
+def _on_path(x: Array, baseline: Array, points: Sequence[float]) -> Array:
+    """The images (m, n, ...) at these points between the baseline (0) and `x` (1)."""
+    return baseline + column(points, x) * (x - baseline)
+
+
+def _change(model: Model, x: Array, baseline: Array, target: Target) -> Array:
+    """How much the scores change from the baseline to `x`: (k, n)."""
+    ends = stream(model, x, (0.0, 1.0), partial(_on_path, x, baseline), target=target)
+    low, *_, high = (trace.score[:, i] for group, trace in ends for i in range(len(group)))
+    return high - low
+
+
 def _mean_gradients(
-    model: Model, along: Array, baseline: Array, target: Target, points: Sequence[float]
+    model: Model, x: Array, baseline: Array, target: Target, points: Sequence[float]
 ) -> tuple[Array, Array]:
     """Mean gradient over all points, and over every third, each of which stands for itself and its neighbours."""
-    path = (baseline + p * along for p in points)
-    all_points, thirds, count = 0.0, 0.0, len(points)
-    for i, trace in enumerate(stream(model, path, at=[""], target=target, total=count)):
-        gradient = trace.grads[""]
-        all_points = all_points + gradient / count
-        group = min(3, count - i // 3 * 3)
-        if i % 3 == group // 2:
-            thirds = thirds + gradient * (group / count)
-    return all_points, thirds
+    xp, count = namespace(x), len(points)
+    shares = {p: _share_of_third(i, count) for i, p in enumerate(points)}
+    mean, third = 0.0, 0.0
+    for group, trace in stream(model, x, points, partial(_on_path, x, baseline), at=[""], target=target):
+        gradients = trace.grads[""]
+        mean = mean + xp.sum(gradients, axis=1) / count
+        for i, share in enumerate(shares[p] for p in group):
+            third = third + gradients[:, i, ...] * share if share else third
+    return mean, third
+
+
+def _share_of_third(i: int, count: int) -> float:
+    """What point `i` weighs in the rule that keeps the middle one of three; the last group may be of two or one."""
+    group = min(3, count - i // 3 * 3)
+    return group / count if i % 3 == group // 2 else 0.0
 
 
 def _residual(found: Array, change: Array) -> Array:

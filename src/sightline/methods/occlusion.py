@@ -35,11 +35,15 @@ def occlusion(
     height, width = (side for axis, side in enumerate(x.shape) if axis and axis - x.ndim != model.channel)
     side = window or max(1, min(height, width) // 8)
     masks = [_mask(w, (height, width)) for w in _windows(height, width, side, stride or max(1, side // 2))]
+
+    def hide(some: list[np.ndarray]) -> Array:
+        return xp.where(like(np.expand_dims(some, (1, model.channel)), x) > 0, baseline, x)
+
     whole = model.run(x, target=target).score
-    hidden = (xp.where(like(_on_channels(m, model.channel), x) > 0, baseline, x) for m in masks)
     total = xp.zeros_like(whole)[..., None, None]
-    for mask, trace in zip(masks, stream(model, hidden, target=target, total=len(masks))):
-        total = total + (whole - trace.score)[..., None, None] * like(mask, whole)
+    for some, trace in stream(model, x, masks, hide, target=target):
+        fall = whole[:, None] - trace.score
+        total = total + xp.sum(fall[..., None, None] * like(np.expand_dims(some, 1), whole), axis=1)
     return total / like(np.sum(masks, axis=0), whole)
 
 
@@ -58,7 +62,3 @@ def _mask(window: Window, size: tuple[int, int]) -> np.ndarray:
     mask = np.zeros(size, np.float32)
     mask[window] = 1
     return mask
-
-
-def _on_channels(mask: np.ndarray, channel: int) -> np.ndarray:
-    return np.expand_dims(mask, channel)[None]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sightline.arrays import Array, namespace, normal, tile
 from sightline.method import Count, Size, find, method
 from sightline.model import Model, Target
-from sightline.stream import packs
+from sightline.stream import groups, split
 
 
 @method(
@@ -36,13 +36,14 @@ def smoothgrad(
     xp, smoothed = namespace(x), find(of)
     axes = tuple(range(1, x.ndim))
     deviation = noise * (xp.max(x, axis=axes, keepdims=True) - xp.min(x, axis=axes, keepdims=True))
-    noisy = (x + deviation * normal(x, random_state, k) for k in range(samples))
     seen, mean, spread = 0, 0.0, 0.0
-    for count, pack in packs(model, noisy, samples):
+    for group in groups(model, x, range(samples)):
+        count = len(group)
+        noise_of = xp.stack([normal(x, random_state, k) for k in group], axis=0)[:, None]
+        pack = xp.reshape(x + deviation * noise_of, (-1, *x.shape[1:]))
         given = {name: tile(v, count) if getattr(v, "shape", None) == x.shape else v for name, v in params.items()}
         found, _ = smoothed.attribute(model, pack, target.repeat(count), **given)
-        found = xp.reshape(found, (found.shape[0], count, x.shape[0], *found.shape[2:]))
-        found = found * found if form == "squared" else found
+        found = split(found * found if form == "squared" else found, count, 1)
         step = xp.mean(found, axis=1) - mean
         if form == "variance":  # merged as Chan et al. 1983 do: the mean of squares less the squared mean cancels
             within = xp.sum((found - xp.mean(found, axis=1, keepdims=True)) ** 2, axis=1)

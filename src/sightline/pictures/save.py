@@ -49,7 +49,7 @@ def save_png(image: Image.Image, path: str | os.PathLike[str], metadata: Mapping
     """
     facts = PngImagePlugin.PngInfo()
     for key, text in metadata.items():
-        facts.add_itxt(key, text)
+        facts.add_itxt(key, text.encode("utf-8", "backslashreplace").decode())  # file names need not be UTF-8
     write_whole(path, lambda file: image.save(file, "PNG", pnginfo=facts))
 
 

@@ -133,18 +133,19 @@ class Pass:
         """What only changes the shape of probabilities changes that of their scores alike."""
         scores, kind = self.before_head(args[0]) if args else (None, "")
         if kind:
-            with suspended(self):
+            with suspended(self.engine):
                 self.heads.append((outputs, _operate(op, scores, *args[1:], **kwargs), kind))
 
     def rectify(self, x: Array, max_value: float | None, threshold: float) -> Array:
         """A ReLU of `x`, by the pass's rule."""
+        engine = self.engine  # what a backward pass holds must not hold the pass
 
         def forward(x: Array, limit: float) -> Array:
-            with suspended(self):
+            with suspended(engine):
                 return _rectify(x, max_value=None if limit == math.inf else limit, threshold=threshold)
 
         def again(x: Array, limit: float) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
-            return self.engine.vjp(partial(forward, limit=limit), x)
+            return engine.vjp(partial(forward, limit=limit), x)
 
         limit = math.inf if max_value is None else float(max_value)
         return self.bent(Op("relu", self.place, (x,), {"limit": limit}, again), partial(forward, limit=limit))
@@ -190,9 +191,9 @@ def entered(new: Pass | None) -> Iterator[None]:
 
 
 @contextmanager
-def suspended(watch: Pass) -> Iterator[None]:
+def suspended(engine: Engine) -> Iterator[None]:
     """Be outside of the pass for a while."""
-    with entered(None), watch.engine.mark():
+    with entered(None), engine.mark():
         yield
 
 
@@ -212,7 +213,7 @@ def _gated_rectifier(
     if found is None or found.rule is None:
         return _rectify(x, negative_slope, max_value, threshold)
     if negative_slope or threshold < 0 or isinstance(found.inside, keras.layers.PReLU):  # leaky: not a ReLU
-        with suspended(found):
+        with suspended(found.engine):
             return _rectify(x, negative_slope, max_value, threshold)
     return found.rectify(backend.convert_to_tensor(x), max_value, threshold)
 

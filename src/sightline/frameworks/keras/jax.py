@@ -55,7 +55,7 @@ def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
     program, heads = sizes[size]
     try:
         results = program(padded.flat, weights)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # the weights went while this thread was on its way
         raise _in_training() if "deleted" in str(error) else error from None
     outputs, score, values, grads = results if size == n else _cut(results, n, size)
     return Trace(outputs, score, values, grads, heads[-1])
@@ -108,20 +108,19 @@ def _compile(model: weakref.ref[keras.Model], ask: Ask, arrays: Arrays, weights:
 
 def _trace(model: keras.Model, ask: Ask, arrays: Arrays, weights: list[Array]) -> tuple[str, Results]:
     heads: list[str] = []
+    watches: list[Pass] = []
 
     def scored(zeros: dict[Place, Array]) -> tuple[Array | None, tuple[Array, dict[Place, Array]]]:
         watch, outputs, recorded = _forward(model, ask, arrays, weights, zeros)
-        check_met(ask, watch)
         outputs, head = watch.before_head(outputs)
         heads.append(head)
+        watches.append(watch)
         return (None if ask.score is None else scores(ask, outputs, arrays)), (outputs, recorded)
 
     jaxpr, (_, (_, shapes)) = jax.make_jaxpr(scored, return_shape=True)({})
-    if ask.rule is not None and _unseen_relu(jaxpr.jaxpr):
-        raise ModelError(
-            "the model calls jax.nn.relu itself, where a backward rule cannot reach; expected keras.ops.relu.",
-            "Write keras.ops.relu in the layer's call, or use a method without a backward rule.",
-        )
+    if ask.rule is not None:
+        _check_seen(jaxpr.jaxpr)
+    check_met(ask, watches[0])
     if not ask.differentiated:
         score, (outputs, recorded) = scored({})
         return heads[-1], (outputs, score, recorded, {})
@@ -144,6 +143,14 @@ def _forward(
     watch = Pass(ENGINE, frozenset(ask.at), edits(ask, arrays), record, ask.rule)
     with keras.StatelessScope(list(zip(model.variables, weights)), initialize_variables=False):
         return watch, forward(model, ask, arrays, watch), recorded
+
+
+def _check_seen(jaxpr: Any) -> None:
+    if _unseen_relu(jaxpr):
+        raise ModelError(
+            "the model calls jax.nn.relu itself, where a backward rule cannot reach; expected keras.ops.relu.",
+            "Write keras.ops.relu in the layer's call, or use a method without a backward rule.",
+        )
 
 
 def _unseen_relu(jaxpr: Any) -> bool:

@@ -39,7 +39,7 @@ def _application(name: str, weights: str | None) -> Source:
             model = with_weights(model, weights)
     size = fixed_size(model)
     pre = keras_applications(make.__module__.rpartition(".")[2], size[0]) if weights is None and size else None
-    return Source(model, make.__name__, pre, imagenet(), size)
+    return Source(model, f"keras:{make.__name__}", pre, imagenet(), size)
 
 
 def _published(make: Any) -> keras.Model:

@@ -16,7 +16,7 @@ from sightline.arrays import Array, tile
 from sightline.errors import InputError, ModelError
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
-from sightline.frameworks.keras.passes import Arrays, Ask, remembered
+from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
 from sightline.model import Edit, Layer, Place, Rule, Target, Trace
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
@@ -72,9 +72,9 @@ class KerasModel:
 
         def survey() -> list[tuple[Place, weakref.ref[Operation], tuple[int, ...]]]:
             met = self.engine.survey(self.model, Ask(self.ends), arrays).met
-            return [(place, weakref.ref(op), shape[1:]) for place, op, shape in met if shape]
+            return [(place, weakref.ref(op), shape[1:]) for place, op, shape in met if shape and None not in shape]
 
-        found = remembered(self.model, ("places", self.ends, tuple(x.shape), len(self.model.layers)), survey)
+        found = remembered(self.model, ("places", self.ends, tuple(x.shape), fingerprint(self.model)), survey)
         image = Layer("", "input", tuple(x.shape[1:]), self.channel)
         return [image, *(_layer(place, op(), shape, self.channel) for place, op, shape in found)]
 

@@ -6,7 +6,6 @@ import math
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import keras
 import tensorflow as tf
@@ -20,19 +19,20 @@ from sightline.model import Back, Op, Place, Trace
 
 _RULED, _RAW = "SightlineRuled", "SightlineRaw"
 _LIMITS = {"Relu": math.inf, "Relu6": 6.0}
-_backs: WeakKeyDictionary[tf.Graph, dict[str, Back]] = WeakKeyDictionary()  # by the name of the operation
+_backs: dict[tf.Graph, dict[str, Back]] = {}  # of the operations of a graph that is being traced, by their names
 
 
 @tf.RegisterGradient(_RULED)
 def _ruled(op: tf.Operation, grad_y: Array, _: Array) -> list[Array | None]:
     """The gradient of an identity of (y, x) that the rule gives to x."""
-    return [None, *_backs[op.graph][op.name](op.outputs[0], grad_y)]
+    back = _backs.get(op.graph, {}).get(op.name)
+    return [grad_y, None] if back is None else [None, *back(op.outputs[0], grad_y)]
 
 
 @tf.RegisterGradient(_RAW)
 def _raw(op: tf.Operation, grad_y: Array) -> Array:
     """The gradient of a ReLU that no Keras function made."""
-    back = _backs[op.graph].get(op.name)
+    back = _backs.get(op.graph, {}).get(op.name)
     derivative = tf.raw_ops.ReluGrad if op.type == "Relu" else tf.raw_ops.Relu6Grad
     return derivative(gradients=grad_y, features=op.inputs[0]) if back is None else back(op.outputs[0], grad_y)[0]
 
@@ -117,7 +117,12 @@ def _compile(model: weakref.ref[keras.Model], ask: Ask, arrays: Arrays) -> _Comp
     heads: list[str] = []
 
     def function(*flat: Array) -> list[Array]:
-        head, results = _trace(model(), ask, arrays.like(flat))
+        graph = tf.compat.v1.get_default_graph()
+        _backs[graph] = {}
+        try:
+            head, results = _trace(model(), ask, arrays.like(flat))
+        finally:
+            del _backs[graph]
         heads.append(head)
         return results
 
@@ -134,7 +139,6 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays) -> tuple[str, list[Arra
         return recorded[place]
 
     graph = tf.compat.v1.get_default_graph()
-    _backs[graph] = {}
     watch = _Pass(ENGINE, frozenset(ask.at), edits(ask, arrays), record, ask.rule)
     override = dict.fromkeys(_LIMITS, _RAW) if ask.rule is not None else {}
     with keras.StatelessScope(initialize_variables=False), graph.gradient_override_map(override):
@@ -173,11 +177,16 @@ def _check_sealed(graph: tf.Graph, ask: Ask) -> None:
 
 
 def survey(model: keras.Model, ask: Ask, arrays: Arrays) -> Pass:
-    """One plain pass, which says what there is."""
-    watch = Pass(ENGINE)
-    with keras.StatelessScope(initialize_variables=False):
-        forward(model, ask, arrays, watch)
-    return watch
+    """What there is, found out without any arithmetic."""
+    found: list[Pass] = []
+
+    def shapes(*flat: Array) -> None:
+        found.append(Pass(ENGINE))
+        with keras.StatelessScope(initialize_variables=False):
+            forward(model, ask, arrays.like(flat), found[-1])
+
+    tf.function(shapes, autograph=False).get_concrete_function(*arrays.flat)
+    return found[-1]
 
 
 def has_gpu() -> bool:

@@ -29,11 +29,11 @@ def load(kind: str, name: str, *, weights: str | None = None, trust: bool = Fals
     published = models.get_model_weights(name).DEFAULT
     labels = tuple(published.meta.get("categories", ()))
     if weights is None:
-        return Source(_published(name, published), name, _preprocessing(published), labels)
+        return Source(_published(name, published), f"torchvision:{name}", _preprocessing(published), labels)
     module = models.get_model(name, weights=None)
     if weights != "random":
         module = with_weights(module, weights, trust=trust)
-    return Source(module.eval(), name, None, labels)
+    return Source(module.eval(), f"torchvision:{name}", None, labels)
 
 
 def _published(name: str, weights: Any) -> nn.Module:

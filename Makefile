@@ -1,0 +1,44 @@
+# Two commands: `make demo` and `make test`. Both set up .venv by themselves and are fast the second time.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+FRAMEWORKS := none torch keras-tensorflow keras-jax keras-torch
+
+.PHONY: demo test check bench clean
+
+demo: .venv/demo.ready
+	$(BIN)/sightline demo --out demo-out
+
+# One process a framework: two of them in one process can abort it, and a test must see only its own.
+test: .venv/dev.ready
+	@for framework in $(FRAMEWORKS); do \
+		echo "== $$framework"; \
+		SIGHTLINE_TEST_FRAMEWORK=$$framework $(BIN)/python -m pytest || exit 1; \
+	done
+
+check: .venv/dev.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	SIGHTLINE_TEST_FRAMEWORK=none $(BIN)/python -m pytest tests/test_house.py tests/test_public.py
+
+bench: .venv/bench.ready
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv demo-out
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[torch]'
+	@touch $@
+
+.venv/dev.ready: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[torch,keras,jax,dev]'
+	@touch $@ .venv/demo.ready
+
+.venv/bench.ready: .venv/dev.ready
+	$(PIP) -e '.[torch,keras,jax,dev,bench]'
+	@touch $@

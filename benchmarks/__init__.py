@@ -1,0 +1,1 @@
+"""What a map costs, beside the bare pass and beside the peers: `make bench`."""

@@ -1,0 +1,57 @@
+"""Run every benchmark, each framework in a process of its own, and write RESULTS.md."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from os import cpu_count
+from pathlib import Path
+
+from benchmarks.table import markdown, parse
+
+HERE = Path(__file__).parent
+PACKAGES = ["torch", "torchvision", "keras", "tensorflow", "numpy", "captum", "grad-cam", "torchcam", "tf-keras-vis"]
+
+
+def main() -> None:
+    """Measure and write."""
+    rows = []
+    for module in ("benchmarks.torch_cost", "benchmarks.keras_cost"):
+        print(f"running {module}", file=sys.stderr)
+        done = subprocess.run([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True, check=True)
+        rows += parse(done.stdout)
+    path = HERE / "RESULTS.md"
+    part = path.with_suffix(".part")
+    part.write_text(_page(markdown(rows)), encoding="utf-8")
+    part.replace(path)
+    print(f"written to {path}")
+
+
+def _page(table: str) -> str:
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    return f"""# What a map costs
+
+Measured by `make bench` on {datetime.date.today()}: {_machine()}. {versions}; Python {platform.python_version()}.
+No GPU was at hand for this table.
+
+F is a bare forward pass without a graph, FB a bare forward and input-gradient pass, both in the best memory layout (PyTorch) or
+compiled (TensorFlow), at the same batch. "cost / limit" is the contender's time over the passes that the method's
+definition needs times the bare pass: 1.00 is the limit. Contenders ran in turn in one process; the figures are minima
+over interleaved rounds. sightline's times are those of the whole `explain()`: from the input to the map on the host.
+The weights are random; they do not change the work.
+
+{table}
+"""
+
+
+def _machine() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor()}, {cpu_count()} cores, {platform.system()}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""PyTorch: what each method costs in bare passes, beside Captum, pytorch-grad-cam and torchcam."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+import torchvision
+
+import sightline as sl
+from benchmarks.clock import minima
+from benchmarks.table import Row, emit
+
+STEPS = 50
+
+
+def compare(name: str, last: str, batch: int) -> list[Row]:
+    """A row for each method on the torchvision model `name`, random weights, `batch` images of 224 x 224."""
+    torch.manual_seed(0)
+    net = torchvision.models.get_model(name, weights=None).eval()
+    frozen = torchvision.models.get_model(name, weights=None).eval().requires_grad_(False)
+    plain = torch.randn(batch, 3, 224, 224)
+    x = plain.contiguous(memory_format=torch.channels_last)  # the best layout, for the bare passes and for every peer
+    classes = net(x).argmax(1).tolist()
+    loaded = sl.load(net)
+
+    def forward(images: torch.Tensor = x) -> None:
+        with torch.inference_mode():
+            frozen(images)
+
+    def backward(images: torch.Tensor = x) -> None:
+        leaf = images.detach().requires_grad_()
+        torch.autograd.grad(frozen(leaf).max(1).values.sum(), leaf)
+
+    ours = {
+        m: _ours(loaded, x, m) for m in ("gradient", "input-x-gradient", "grad-cam", "guided-backprop", "deconvnet")
+    }
+    quick = {"F": forward, "FB": backward, **ours, **_peers(net, name, last, x, classes)}
+    rows = _rows(name, batch, minima(quick, seconds=25 if batch == 1 else 40))
+    return rows + (_many(name, loaded, frozen, net, x, classes) if batch == 1 else [])
+
+
+def _ours(loaded: sl.Loaded, x: torch.Tensor, method: str, **options: object) -> Callable[[], object]:
+    return lambda: sl.explain(loaded, x, method=method, **options)
+
+
+def _peers(
+    net: torch.nn.Module, name: str, last: str, x: torch.Tensor, classes: list[int]
+) -> dict[str, Callable[[], object]]:
+    from captum.attr import GuidedBackprop, LayerGradCam, Saliency
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+    from torchcam.methods import GradCAM as TorchcamGradCAM
+
+    layer = net.get_submodule(last)
+    saliency, layer_cam, cam = Saliency(net), LayerGradCam(net, layer), GradCAM(net, [layer])
+    # pytorch-grad-cam and torchcam leave hooks on what they watch, so each has a net of its own
+    other = torchvision.models.get_model(name, weights=None).eval()
+    hooked = TorchcamGradCAM(other, target_layer=other.get_submodule(last))
+    bent = GuidedBackprop(torchvision.models.get_model(name, weights=None).eval())
+    targets = [ClassifierOutputTarget(c) for c in classes]
+    return {
+        "gradient: captum": lambda: saliency.attribute(x.clone().requires_grad_(), target=classes),
+        "grad-cam: captum": lambda: layer_cam.attribute(x, target=classes, relu_attributions=True),
+        "grad-cam: pytorch-grad-cam": lambda: cam(x.clone(), targets),
+        "grad-cam: torchcam": lambda: hooked(classes, other(x)),
+        "guided-backprop: captum": lambda: bent.attribute(x.clone().requires_grad_(), target=classes),
+    }
+
+
+def _rows(name: str, batch: int, best: dict[str, float]) -> list[Row]:
+    unit = {"gradient": "FB", "input-x-gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
+    rows = []
+    for contender, seconds in best.items():
+        method, _, peer = contender.partition(": ")
+        if method in unit:
+            rows.append(
+                Row(f"torch {name}", batch, method, peer or "sightline", unit[method], 1, seconds, best[unit[method]])
+            )
+    rows.append(Row(f"torch {name}", batch, "bare FB", "", "F", 1, best["FB"], best["F"]))
+    return rows
+
+
+def _many(
+    name: str, loaded: sl.Loaded, frozen: torch.nn.Module, net: torch.nn.Module, x: torch.Tensor, classes: list[int]
+) -> list[Row]:
+    """Methods of many passes, against as many bare ones in chunks of the same size."""
+    from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
+
+    chunk = loaded.model.chunk
+    pack = x.repeat(chunk, 1, 1, 1).contiguous(memory_format=torch.channels_last)
+    path, tunnel = IntegratedGradients(net), NoiseTunnel(Saliency(net))
+
+    def bare() -> None:
+        for start in range(0, STEPS, chunk):
+            leaf = pack[: min(chunk, STEPS - start)].detach().requires_grad_()
+            torch.autograd.grad(frozen(leaf).max(1).values.sum(), leaf)
+
+    best = minima(
+        {
+            "bare": bare,
+            "integrated-gradients": _ours(loaded, x, "integrated-gradients", steps=STEPS),
+            "smoothgrad": _ours(loaded, x, "smoothgrad", samples=STEPS),
+            "integrated-gradients: captum": lambda: path.attribute(
+                x, target=classes, n_steps=STEPS, internal_batch_size=chunk
+            ),
+            "smoothgrad: captum": lambda: tunnel.attribute(
+                x, nt_samples=STEPS, nt_samples_batch_size=chunk, target=classes, stdevs=1.0, abs=False
+            ),
+        },
+        seconds=30,
+        rounds=3,
+    )
+    rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]
+    return [
+        Row(f"torch {name}", 1, m, peer or "sightline", "FB", STEPS, s, best["bare"] / STEPS)
+        for (m, _, peer), s in rows
+    ]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
+    for net, layer in (("resnet50", "layer4"), ("mobilenet_v2", "features")):
+        for images in (1, 8):
+            emit(compare(net, layer, images))

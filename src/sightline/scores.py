@@ -1,0 +1,105 @@
+"""Scores: what a target makes of a model's outputs, inside the pass itself, in any framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sightline.arrays import Array, beside, like, namespace, over_rows, to_numpy
+from sightline.errors import TargetError
+from sightline.model import Target
+
+NOTHING = -(2**30)  # a pick that no class and no rank answers to
+
+
+def picked(outputs: Array, picks: Array, signs: Array) -> Array:
+    """Scores (k, n): the sum of what `picks` (n, k, terms) names in `outputs` (n, classes), each with its sign.
+
+    A pick is a class, or -1 - rank for the class of that rank in each image (0 the highest), so that no pass is spent
+    on asking for it. One output z has two classes, 0 with the score -z and 1 with z. TargetError for a segmentation.
+    """
+    check_classes(outputs)
+    xp = namespace(outputs)
+    scores = outputs if outputs.shape[1] > 1 else xp.concat([-outputs, outputs], axis=-1)
+    classes = like(np.arange(scores.shape[1]), picks)
+    ranks = xp.astype(xp.argsort(xp.argsort(-scores, axis=-1), axis=-1), picks.dtype)[:, None, None, :]
+    scores = scores[:, None, None, :]
+    named = (picks[..., None] == classes) | (picks[..., None] == -1 - ranks)
+    terms = xp.where(named, scores, xp.zeros_like(scores)) * xp.astype(signs, scores.dtype)[..., None]
+    return xp.permute_dims(xp.sum(terms, axis=(-2, -1)), (1, 0))
+
+
+def check_classes(outputs: Array) -> None:
+    """TargetError for outputs with a score for each place."""
+    if len(outputs.shape) != 2:
+        shape = tuple(outputs.shape[1:])
+        raise TargetError(
+            f"a class was asked for; the model's output has a score for each place, of shape {shape}.",
+            "Say where: target=sl.Region(class, mask).",
+        )
+
+
+def weighted(outputs: Array, weights: Array) -> Array:
+    """Scores (k, n): `outputs` (n, ...) summed with `weights` (n, k, ...); what has no weight may be infinite."""
+    xp = namespace(outputs)
+    weights = xp.moveaxis(weights, 1, 0)
+    terms = xp.where(weights == 0, xp.zeros_like(weights), outputs[None] * weights)
+    return xp.sum(terms, axis=tuple(range(2, len(weights.shape))))
+
+
+@dataclass(frozen=True)
+class EachImage:
+    """A user's function of one image's scores (classes,) -> scalar, over the images of a batch."""
+
+    function: Callable[[Array], Array]
+
+    def __call__(self, outputs: Array) -> Array:
+        """Scores (1, n); TargetError where the function fails, or gives no scalar."""
+        try:
+            return over_rows(self.function, outputs)[None]
+        except Exception as error:
+            shape = tuple(outputs.shape[1:])
+            raise TargetError(
+                f"the target {name_of(self.function)} was given; it failed on one image's scores {shape}: {error}",
+                "Give a function that takes the scores of one image and returns one number, in the framework's own words.",
+            ) from error
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """What a user's own function is called."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def pick_target(picks: np.ndarray, signs: Sequence[Sequence[int]], a: Array) -> Target:
+    """The target of `picks` (n, k, terms) and their signs (k, terms), as arrays of the framework of `a`."""
+    each = np.ascontiguousarray(np.broadcast_to(np.asarray(signs), picks.shape))
+    return Target(picked, tuple(beside(values.astype(np.int32), a) for values in (picks, each)))
+
+
+def as_target(weights: np.ndarray, outputs: Array) -> Target:
+    """The target that weighs `outputs` (n, ...) by `weights` (k, n, ...)."""
+    return Target(weighted, (like(np.ascontiguousarray(np.moveaxis(weights, 0, 1)), outputs),))
+
+
+def answers(outputs: Array) -> np.ndarray:
+    """Scores (n, classes) on the host, in float64; one output z has the two classes -z and z, as inside a pass."""
+    values = to_numpy(outputs).astype(np.float64)
+    return values if values.shape[1] > 1 else np.concatenate([-values, values], axis=1)
+
+
+def is_quantity(outputs: Array, head: str, labels: Sequence[str]) -> bool:
+    """Whether the model's one output may be a quantity: no sigmoid, and not two names for its classes."""
+    return len(outputs.shape) == 2 and outputs.shape[1] == 1 and head != "sigmoid" and len(labels) != 2
+
+
+def probabilities(outputs: Array, head: str, labels: Sequence[str]) -> np.ndarray | None:
+    """Probabilities (n, classes) of `outputs`; None for a regression or a segmentation."""
+    if len(outputs.shape) != 2 or is_quantity(outputs, head, labels):
+        return None
+    scores = answers(outputs)
+    if head == "sigmoid" or outputs.shape[1] == 1:
+        return np.asarray(0.5 * (1 + np.tanh(scores / 2)))
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
