@@ -13,6 +13,7 @@ from sightline.pictures import save_png
 from sightline.worlds import DEMO_SEED, DEMO_SIZE, find_world
 
 WORLD, MISREAD = "fish-scales/rings", 645  # a picture that the net misreads
+OVERVIEW = ("smoothgrad", "integrated-gradients", "grad-cam", "occlusion")
 FOLDER = Path(__file__).with_name("images")
 
 
@@ -21,8 +22,8 @@ def main() -> None:
     model = sl.load(f"world:{WORLD}")
     with TemporaryDirectory() as folder:
         scale, misread = (drawn(seed, Path(folder)) for seed in (DEMO_SEED, MISREAD))
-        methods = ("smoothgrad", "integrated-gradients", "grad-cam", "occlusion")
-        keep(sl.grid(sl.explain(model, [scale, misread], method=methods)), "overview", width=1100)
+        both: Any = sl.explain(model, [scale, misread], method=OVERVIEW)
+        keep(sl.grid(both), "overview", width=1100)
         for method in sl.methods():
             answer: Any = sl.explain(model, scale, method=method["name"])
             keep(answer.picture(), method["name"], width=840)

@@ -13,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from pytest import approx
@@ -95,6 +96,18 @@ def test_links_and_pictures_are_there_and_small() -> None:
     pictures = {path.stem: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
     assert set(pictures) == {m["name"] for m in sl.methods()} | {"overview"}
     assert max(pictures.values()) < 200_000
+
+
+@pytest.mark.skipif(LANGUAGE != "python", reason="the shipped net is one of PyTorch")
+def test_the_first_picture_shows_what_is_said_below_it() -> None:
+    import make_pictures
+
+    drawing = find_world("fish-scales").draw(make_pictures.MISREAD, size=DEMO_SIZE)
+    found: Any = sl.explain(f"world:{make_pictures.WORLD}", drawing.image, method=make_pictures.OVERVIEW)
+    assert drawing.age == 2 and found[0].target[0]["label"] == "3 rings"
+    other, sizes = drawing.neighbour_mask, [np.abs(e.on_original()) for e in found]
+    marked = {e.method: bool(size[other].mean() > size[~other].mean()) for e, size in zip(found, sizes)}
+    assert marked == {"smoothgrad": True, "integrated-gradients": True, "grad-cam": False, "occlusion": False}
 
 
 def test_there_is_an_example_of_each_framework_in_the_readme() -> None:

@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from sightline import PreprocessingWarning
 from sightline.pictures import read_metadata
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -102,6 +103,15 @@ def test_t3_explains_the_score_and_not_the_probability(vgg: Any, picture: np.nda
     sure = tf.nn.softmax(scores(vgg, x)[0])[0].numpy()
     assert [t["probability"] for t in e.top[0]] == pytest.approx(np.sort(sure)[::-1][:5].tolist(), rel=1e-4)
     assert "score before the softmax" in read_metadata(tmp_path / "saliency.png")["explained"]
+
+
+def test_t3_tries_out_without_weights_and_says_what_it_assumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.warns(PreprocessingWarning, match="crop=224x224"):
+        e = t3_keras_saliency.main(folder=str(tmp_path), weights="random", model="keras:VGG16")
+    assert f"{e.top[0][0]['probability']:.2f} {e.target[0]['label']}" in capsys.readouterr().out
+    assert e.target[0]["label"] in read_metadata(tmp_path / "saliency.png")["target"]
 
 
 @pytest.mark.assets

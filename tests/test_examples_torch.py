@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import t2_fish_age
 import t4_torch_resnet50
 
 FRAMEWORKS = ("torch",)
+EXAMPLES = Path(__file__).parents[1] / "examples"
 HALF = "resize=256,crop=224,mean=0.5,std=0.5"
 
 
@@ -109,6 +111,22 @@ def test_t2_explains_the_predicted_age_also_where_it_is_wrong(tmp_path: Path) ->
         close(found[0].map[i], gaussian_filter(sharp, 1.5, mode="reflect"))
         assert read_metadata(tmp_path / f"{i}-gradient.png")["smooth"] == "1.5"
         assert read_metadata(tmp_path / f"{i}-grad-cam.png")["layer"] == "features"
+
+
+def test_the_tutorials_are_scripts_of_an_image_and_a_folder(tmp_path: Path) -> None:
+    image = tmp_path / "scale.png"
+    Image.fromarray(find_world(t2_fish_age.WORLD).draw(7, size=200).image).save(image)
+    command = [sys.executable, t2_fish_age.__file__, str(image), str(tmp_path / "out")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("8 rings:") and read_metadata(tmp_path / "out" / "0-gradient.png")["image"] == str(image)
+
+
+def test_every_tutorial_is_short_and_says_what_the_original_got_wrong() -> None:
+    scripts = sorted(EXAMPLES.glob("*.py"))
+    assert [script.name[:2] for script in scripts] == ["t1", "t2", "t3", "t4"]
+    for script in scripts:
+        text = script.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < 25 and "The original " in text
 
 
 def test_t2_does_not_explain_the_mean_of_all_ages_as_the_original_did() -> None:

@@ -114,7 +114,7 @@ def test_integrated_gradients_map_error_is_its_distance_from_the_rule_of_a_third
 
 
 def test_integrated_gradients_triples_its_points_until_the_tolerance_is_met(model: Any) -> None:
-    loose, loose_checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=4, tolerance=1e9)
+    _, loose_checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=4, tolerance=1e9)
     assert (loose_checks["steps"] == 4).all()
     tight, checks = attribute(model, "integrated-gradients", baseline=BASELINE, steps=4, tolerance=0.0)
     assert (checks["steps"] == 108).all()

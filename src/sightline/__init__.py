@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sightline.archive import load_explanation
 from sightline.errors import (
     InputError,
     LayerError,
@@ -14,7 +13,7 @@ from sightline.errors import (
     UntrustedError,
 )
 from sightline.explain import explain
-from sightline.explanation import Explanation, grid
+from sightline.explanation import Explanation, grid, load_explanation
 from sightline.listing import layers, methods
 from sightline.load import Loaded, load
 from sightline.model import Layer, Model, Op, Tail, Target, Trace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from sightline.errors import InputError
-from sightline.explanation import Explanation
 from sightline.images import Geometry, Picture
 
+_ARRAYS = ("map", "attribution", "score")
 _PLAIN = [
     "target",
     "top",
@@ -30,41 +30,41 @@ _PLAIN = [
 ]
 
 
-def arrays_of(e: Explanation) -> dict[str, np.ndarray]:
-    """All of an explanation as arrays; what is no array is in `facts`, as JSON."""
-    facts = {name: getattr(e, name) for name in _PLAIN} | {"notes": list(e.notes), "versions": dict(e.versions)}
-    facts |= {"weights": e.hash_weights(), "names": [p.name for p in e.pictures]}
-    facts["geometries"] = [asdict(g) for g in e.geometries]
+def arrays_of(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The fields of an explanation as arrays; what is no array is in `facts`, as JSON."""
+    facts = {name: fields[name] for name in _PLAIN}
+    facts |= {"notes": list(fields["notes"]), "versions": dict(fields["versions"]), "weights": fields["hash_weights"]()}
+    facts |= {"names": [p.name for p in fields["pictures"]], "geometries": [asdict(g) for g in fields["geometries"]]}
     return {
-        "map": e.map,
-        "attribution": e.attribution,
-        "score": e.score,
+        **{name: fields[name] for name in _ARRAYS},
         "facts": np.array(json.dumps(facts)),
-        **{f"check_{name}": values for name, values in e.checks.items()},
-        **{f"picture_{i}": p.pixels for i, p in enumerate(e.pictures)},
+        **{f"check_{name}": values for name, values in fields["checks"].items()},
+        **{f"picture_{i}": p.pixels for i, p in enumerate(fields["pictures"])},
     }
 
 
-def load_explanation(path: str | Path) -> Explanation:
-    """The explanation that `Explanation.save` wrote to an .npz; InputError for any other file."""
+def fields_of(path: str | Path) -> dict[str, Any]:
+    """The fields of the explanation in an .npz; InputError for any other file."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        facts: dict[str, Any] = json.loads(str(arrays["facts"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return _fields(arrays, json.loads(str(arrays["facts"])))
+    except Exception as error:  # NumPy and zip raise almost every type there is, depending on where a file is damaged
         raise InputError(
-            f"{path} was given; it is no explanation: {error}", "Give an .npz that sightline saved."
-        ) from None
-    weights, names = facts.pop("weights"), facts.pop("names")
-    geometries = [{k: tuple(v) for k, v in g.items()} for g in facts.pop("geometries")]
-    return Explanation(
-        map=arrays["map"],
-        attribution=arrays["attribution"],
-        score=arrays["score"],
-        checks={name.removeprefix("check_"): a for name, a in arrays.items() if name.startswith("check_")},
-        notes=tuple(facts.pop("notes")),
-        pictures=tuple(Picture(arrays[f"picture_{i}"], name) for i, name in enumerate(names)),
-        geometries=tuple(Geometry(**g) for g in geometries),
-        hash_weights=lambda: weights,
-        **facts,
-    )
+            f"{path} was given; it is no explanation ({type(error).__name__}: {error}).",
+            "Give an .npz that sightline saved.",
+        ) from error
+
+
+def _fields(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> dict[str, Any]:
+    geometries = [{side: tuple(value) for side, value in g.items()} for g in facts["geometries"]]
+    return {
+        **{name: facts[name] for name in _PLAIN},
+        **{name: arrays[name] for name in _ARRAYS},
+        "checks": {name.removeprefix("check_"): a for name, a in arrays.items() if name.startswith("check_")},
+        "notes": tuple(facts["notes"]),
+        "versions": facts["versions"],
+        "pictures": tuple(Picture(arrays[f"picture_{i}"], name) for i, name in enumerate(facts["names"])),
+        "geometries": tuple(Geometry(**g) for g in geometries),
+        "hash_weights": lambda: facts["weights"],
+    }

@@ -100,7 +100,7 @@ def over_rows(function: Callable[[Array], Array], a: Array) -> Array:
     if root in ("jax", "jaxlib"):
         import jax
 
-        return jax.vmap(function)(a)
+        return jax.vmap(lambda row: jax.numpy.reshape(function(row), ()))(a)
     xp = namespace(a)
     return xp.stack([xp.reshape(function(row), ()) for row in a], axis=0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sightline.arrays import Array, like, to_numpy
-from sightline.errors import InputError, MethodError, nearest
+from sightline.errors import MethodError, nearest
 from sightline.images import read
 from sightline.preprocessing import Preprocessing
 
@@ -101,4 +101,4 @@ def _picture(spec: Any, preprocessing: Preprocessing | None) -> np.ndarray:
             f"baseline {spec!r} was given; expected {', '.join(NAMES)}, a number, an array or a picture.",
             nearest(spec, NAMES, "the list before"),
         )
-    return preprocessing.apply(read(spec))[0]
+    return preprocessing.apply(read(to_numpy(spec) if hasattr(spec, "dtype") else spec))[0]

@@ -54,6 +54,12 @@ def explain(
     ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default). `smooth`: standard
     deviation in pixels of a Gaussian over the map. `top`: how many of the highest classes the answer lists. Other
     options go to the methods that have them. Raises a SightlineError for every mistake.
+
+    >>> from sightline.worlds import find_world
+    >>> scale = find_world("fish-scales").draw(7, size=96)
+    >>> e = explain("world:fish-scales/rings", scale.image, method="integrated-gradients", steps=10)
+    >>> scale.age, e.target[0]["label"], e.map.shape
+    (8, '8 rings', (1, 96, 96))
     """
     loaded = load(
         model,

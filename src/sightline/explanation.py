@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from sightline import pictures as drawing
+from sightline.archive import arrays_of, fields_of
 from sightline.errors import InputError
 from sightline.images import Geometry, Picture
+from sightline.page import page
 
 Facts = dict[str, Any]
 _PERCENTILE = 99.5  # where colours end, unless that would hide all of a sparse map
@@ -55,20 +58,25 @@ class Explanation:
 
     def on_original(self, i: int = 0) -> np.ndarray:
         """Map `i` in the pixels of its file as a person sees it: (H, W) float32, 0 where the model saw nothing."""
+        self._check(i)
         return self.geometries[i].on_original(self.map[i])
 
     def facts(self, i: int = 0) -> Facts:
-        """All about image `i` but the arrays, ready for JSON, and what it takes to make it again."""
-        return {
-            "image": self.pictures[i].name,
+        """All about image `i` but the arrays, ready for JSON, and what it takes to make it again.
+
+        A number that is NaN or infinite, which JSON cannot tell, is None. InputError for an image that is not there.
+        """
+        self._check(i)
+        found = {
+            "image": self.pictures[i].name.encode("utf-8", "backslashreplace").decode(),  # file names need not be UTF-8
             "model": self.model,
             "method": self.method,
             "target": self.target[i],
-            "score": float(self.score[i]),
+            "score": self.score[i],
             "top": self.top[i],
             "layer": self.layer,
             "params": self.params,
-            "checks": {name: _plain(values[i]) for name, values in self.checks.items()},
+            "checks": {name: values[i] for name, values in self.checks.items()},
             "explained": f"the score before the {self.head}" if self.head else "the model's own output",
             "reduce": self.reduce,
             "smooth": self.smooth,
@@ -79,6 +87,13 @@ class Explanation:
             "notes": list(self.notes),
             "seconds": round(self.seconds, 4),
         }
+        return {name: _plain(value) for name, value in found.items()}
+
+    def _check(self, i: int) -> None:
+        if not -len(self.map) <= i < len(self.map):
+            raise InputError(
+                f"image {i} was asked for; there are {len(self.map)}, counted from 0.", "Ask for one of these."
+            )
 
     def picture(self, i: int = 0, *, colormap: str | None = None, percentile: float | None = _PERCENTILE) -> Any:
         """Picture, heat map and overlay of image `i` side by side, with a colour bar and the facts: a PIL image.
@@ -89,7 +104,7 @@ class Explanation:
         ends = percentile if percentile and np.nanpercentile(np.abs(heat[seen]), percentile) else None
         scale = drawing.scale_of(heat[seen], colormap=colormap, percentile=ends)
         return drawing.figure(
-            self.pictures[i].pixels,
+            _visible(self.pictures[i].pixels),
             heat,
             title=self._title(i),
             facts=self._lines(i),
@@ -137,7 +152,8 @@ class Explanation:
     def _lines(self, i: int) -> list[str]:
         made = [f"model {self.model}"] + ([f"layer {self.layer}"] if self.layer else [])
         made += [f"{name}={value}" for name, value in self.params.items()]
-        checks = [f"{name} {_plain(values[i]):.3g}" for name, values in self.checks.items()]
+        made += [f"smoothed by {self.smooth:g} pixels"] if self.smooth else []
+        checks = [f"{name} {values[i]:.3g}" for name, values in self.checks.items()]
         guesses = ", ".join(f"{t['label']} {t['probability']:.2f}" for t in self.top[i][:3])
         return [
             ", ".join(made),
@@ -162,15 +178,11 @@ class Explanation:
         drawing.write_whole(path, lambda file: file.write(text.encode()))
 
     def _html(self, path: Path, i: int | None) -> None:
-        from sightline.page import page
-
         text = page(self._title(i or 0), self._png_bytes(i or 0), self.facts(i or 0))
         drawing.write_whole(path, lambda file: file.write(text.encode()))
 
     def _npz(self, path: Path, i: int | None) -> None:
-        from sightline.archive import arrays_of
-
-        arrays: dict[str, Any] = arrays_of(self)
+        arrays: dict[str, Any] = arrays_of(vars(self))
         drawing.write_whole(path, lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -179,7 +191,38 @@ def _hides_little(row: drawing.Row) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else value
+    """`value` as JSON can tell it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _visible(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of any number of channels as a person can see them: the channels' mean, unless there are one or three."""
+    return pixels if pixels.shape[-1] in (1, 3) else np.rint(pixels.mean(axis=-1, keepdims=True)).astype(np.uint8)
+
+
+def load_explanation(path: str | Path) -> Explanation:
+    """The explanation that `Explanation.save` wrote to an .npz; InputError for any other file."""
+    return Explanation(**fields_of(path))
+
+
+def _row_label(explanations: Sequence[Explanation], i: int) -> str:
+    """The image, and the target where all explanations of it have the same."""
+    name, labels = Path(explanations[0].pictures[i].name).name, {e.target[i]["label"] for e in explanations}
+    return f"{name}: {labels.pop()}" if len(labels) == 1 else name
+
+
+def _column_label(explanations: Sequence[Explanation], e: Explanation) -> str:
+    """What sets this explanation apart: its method, its target (of each row, where they differ), or both."""
+    labels = [target["label"] for target in e.target]
+    told = [e.method] if len({one.method for one in explanations}) > 1 or len(explanations) == 1 else []
+    if any(one.target != e.target for one in explanations):
+        told.append(labels[0] if len(set(labels)) == 1 else " / ".join(labels))
+    return ": ".join(told) or e.method
 
 
 def grid(explanations: Sequence[Explanation], *, shared_scale: bool = False) -> Any:
@@ -187,22 +230,20 @@ def grid(explanations: Sequence[Explanation], *, shared_scale: bool = False) -> 
 
     Raises InputError for an empty list, or explanations of different images.
     """
-    if not explanations or len({len(e.map) for e in explanations}) > 1:
+    if len({tuple((p.name, p.pixels.shape) for p in e.pictures) for e in explanations}) != 1:
         raise InputError(
             f"{len(explanations)} explanations were given for a grid; expected some, of the same images.",
             "Explain the same images by each method: explain(model, images, method=[...]).",
         )
     first = explanations[0]
     rows = [
-        drawing.Row(p.pixels, [e.on_original(i) for e in explanations], first.geometries[i].seen())
+        drawing.Row(_visible(p.pixels), [e.on_original(i) for e in explanations], first.geometries[i].seen())
         for i, p in enumerate(first.pictures)
     ]
     return drawing.grid(
         rows,
-        row_labels=[f"{Path(p.name).name}: {first.target[i]['label']}" for i, p in enumerate(first.pictures)],
-        column_labels=[
-            e.method if len({e.method for e in explanations}) > 1 else e.target[0]["label"] for e in explanations
-        ],
+        row_labels=[_row_label(explanations, i) for i in range(len(rows))],
+        column_labels=[_column_label(explanations, e) for e in explanations],
         shared_scale=shared_scale,
         percentile=_PERCENTILE if all(_hides_little(row) for row in rows) else None,
     )

@@ -63,15 +63,15 @@ def index_of(spec: int | str, labels: Sequence[str]) -> int:
     if re.fullmatch(r"-?\d+", text):
         return int(text)
     name = text.removeprefix("name:").strip()
-    for same in (lambda label: label == name, lambda label: label.lower() == name.lower()):
-        found = [i for i, label in enumerate(labels) if same(label)]
-        if len(found) > 1:
-            raise TargetError(
-                f"class {name!r} was given; {len(found)} classes are called that: {', '.join(map(str, found))}.",
-                "Give the index of the one you mean.",
-            )
-        if found:
-            return found[0]
+    found = [i for i, label in enumerate(labels) if label == name]
+    found = found or [i for i, label in enumerate(labels) if label.lower() == name.lower()]
+    if len(found) > 1:
+        raise TargetError(
+            f"class {name!r} was given; {len(found)} classes are called that: {', '.join(map(str, found))}.",
+            "Give the index of the one you mean.",
+        )
+    if found:
+        return found[0]
     unnamed = "Give an index, or name the classes with labels."
     hint = nearest(name, labels, "`sightline labels MODEL`") if labels else unnamed
     raise TargetError(f"class {name!r} was given; the model has no class of that name.", hint)

@@ -53,6 +53,9 @@ def load(
     names, a file with one a line, or "imagenet". Of a model with several inputs, `input` names the one explained and
     `inputs` gives the others' values; of one with several outputs, `output` names the one explained. `trust` allows
     files that run code. Raises ModelError, UntrustedError, InputError.
+
+    >>> load("world:fish-scales/rings").labels[:2]
+    ('1 ring', '2 rings')
     """
     ends = {"input": input, "inputs": inputs, "output": output}
     if isinstance(model, Loaded):
@@ -76,6 +79,7 @@ def load(
         source.name,
         source.preprocessing,
         source.labels,
+        source.notes,
         size=source.size,
         weights=mark,
         versions=_versions(source.model),
@@ -86,7 +90,8 @@ def load(
 def _told_anew(loaded: Loaded, preprocess: Any, labels: Any) -> Loaded:
     """`loaded` with the preprocessing and the names of classes that the caller declares instead of its own."""
     pre = loaded.preprocessing if preprocess is None else _preprocessing(preprocess)
-    return replace(loaded, preprocessing=pre, labels=loaded.labels if labels is None else read_labels(labels))
+    loaded = replace(loaded, preprocessing=pre)
+    return loaded if labels is None else replace(loaded, labels=read_labels(labels), notes=())
 
 
 def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:

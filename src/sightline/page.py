@@ -14,12 +14,13 @@ _STYLE += "img{max-width:100%}td{padding:.2rem 1rem .2rem 0;vertical-align:top}t
 
 def page(title: str, png: bytes, facts: Mapping[str, Any]) -> str:
     """HTML of a title, the picture inside the page, and a table of the facts."""
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))}</td></tr>"
-        for name, value in facts.items()
-    )
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(_text(value))}</td></tr>" for name, value in facts.items())
     source = f"data:image/png;base64,{b64encode(png).decode()}"
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
         f'<h1>{escape(title)}</h1><img src="{source}" alt="{escape(title)}"><table>{rows}</table></html>\n'
     )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

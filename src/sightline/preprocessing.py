@@ -54,6 +54,9 @@ class Preprocessing:
         """Read "resize=256,crop=224,mean=0.485/0.456/0.406,std=0.5"; a size (h, w) is written 256x192, a scale 1/255.
 
         Raises InputError for an unknown key (suggesting the nearest), a key given twice and a value that does not read.
+
+        >>> Preprocessing.parse("resize=256,crop=224,mean=0.5,std=0.5").value_of(255)
+        array([1., 1., 1.], dtype=float32)
         """
         values: dict[str, Any] = {}
         for part in text.split(","):

@@ -72,10 +72,10 @@ def name_of(function: Callable[..., object]) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def pick_target(picks: np.ndarray, signs: Sequence[Sequence[int]], a: Array) -> Target:
+def pick_target(picks: np.ndarray, signs: np.ndarray, a: Array) -> Target:
     """The target of `picks` (n, k, terms) and their signs (k, terms), as arrays of the framework of `a`."""
-    each = np.ascontiguousarray(np.broadcast_to(np.asarray(signs), picks.shape))
-    return Target(picked, tuple(beside(values.astype(np.int32), a) for values in (picks, each)))
+    each = np.broadcast_to(signs, picks.shape)
+    return Target(picked, tuple(beside(np.array(values, np.int32), a) for values in (picks, each)))
 
 
 def as_target(weights: np.ndarray, outputs: Array) -> Target:

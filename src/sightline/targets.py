@@ -31,7 +31,11 @@ Facts = dict[str, Any]  # {"index": ..., "label": ...}
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """The scores of one class of a segmentation, summed over the true pixels of `mask` (height, width) of the output."""
+    """The scores of one class of a segmentation, summed over the true pixels of `mask` (height, width) of the output.
+
+    >>> Region("road", [[False, True], [False, True]]).target
+    'road'
+    """
 
     target: int | str
     mask: Any
@@ -227,7 +231,8 @@ def picks_of(spec: int | str, labels: Sequence[str]) -> list[Pick]:
             )
         return [Pick("rank", ((-1 - rank, 1),), text) for rank in range(int(ranks[1] or 1))]
     if (way := re.fullmatch(r"(up|down)(?::(\d+))?", text.lower())) and not is_label(text, labels):
-        return [Pick(way[1], ((int(way[2] or 0), 1 if way[1] == "up" else -1),), text)]
+        output = int(way[2] or 1)  # without a number the one output is meant, whose class 1 it raises
+        return [Pick(way[1], ((output, 1 if way[1] == "up" else -1),), text)]
     if (parts := _contrast(text, labels)) is not None:
         first, second = (index_of(part, labels) for part in parts)
         return [Pick("contrast", ((first, 1), (second, -1)), text)]

@@ -22,6 +22,7 @@ class Source:
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] = ()
     size: tuple[int, int, int] | None = None  # height, width, channels, where the model fixes them
+    notes: tuple[str, ...] = ()  # what was assumed, for the answer
 
 
 def framework_of(model: Any) -> str | None:

@@ -12,6 +12,8 @@ from sightline.frameworks import Source
 from sightline.labels import imagenet
 from sightline.preprocessing import keras_applications
 
+_ASSUMED = "class names: ImageNet's, assumed because the model has 1,000 outputs"
+
 
 def load(kind: str, name: str, *, weights: str | None = None, trust: bool = False) -> Source:
     """The model `name` of keras.applications (kind "keras") or of a .keras or .h5 file (kind "file").
@@ -67,7 +69,10 @@ def _file(path: str, weights: str | None, trust: bool) -> Source:
         raise ModelError(f"the model {path!r} was given; it cannot be read: {said}", "Check the file.") from None
     if weights is not None:
         model = with_weights(model, weights)
-    return Source(model, Path(path).name, None, (), fixed_size(model))
+    shape = getattr(model, "output_shape", None)
+    if shape != (None, 1000):
+        return Source(model, Path(path).name, None, (), fixed_size(model))
+    return Source(model, Path(path).name, None, imagenet(), fixed_size(model), (_ASSUMED,))
 
 
 def with_weights(model: keras.Model, path: str, *, trust: bool = False) -> keras.Model:

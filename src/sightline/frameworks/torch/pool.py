@@ -108,12 +108,12 @@ def _mirrors(spare: Spare, module: nn.Module) -> bool:
         _same(module, spare.root)
         and all(_same(part, fields) for part, fields in spare.originals)
         and all(where.get(name) is b for where, name, b, _ in spare.buffers)
-        and all(
-            where.get(name) is p
-            and (p.data_ptr(), p.dtype, p.shape, p.stride()) == (t.data_ptr(), t.dtype, t.shape, t.stride())
-            for where, name, p, t in spare.weights
-        )
+        and all(where.get(name) is p and _one_storage(p, t) for where, name, p, t in spare.weights)
     )
+
+
+def _one_storage(p: torch.Tensor, t: torch.Tensor) -> bool:
+    return (p.data_ptr(), p.dtype, p.shape, p.stride()) == (t.data_ptr(), t.dtype, t.shape, t.stride())
 
 
 def _plain(spare: Spare, module: nn.Module) -> bool:

@@ -1,0 +1,331 @@
+"""What can be asked: each target's score and gradient against the net of `paper.py`, in every framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import paper
+import sightline as sl
+from nets import FRAMEWORK, build, use_float64
+
+FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
+use_float64()
+
+LABELS = ("cat", "dog", "up", "5", "cat - dog")
+NET = paper.small_net()
+RNG = np.random.default_rng(4)
+MAPS: paper.Net = [NET[0], NET[1], ("conv", "conv2", RNG.normal(size=(3, 3, 4, 5)), RNG.normal(size=5))]
+IMAGES = RNG.normal(size=(3, 12, 12, 3))
+WAY = RNG.normal(size=(12, 12, 3))
+ANSWERS = np.stack([paper.scores(NET, image) for image in IMAGES])
+ONE = paper.small_net(seed=3, classes=1)
+ONE[-1][3][:] -= np.median([paper.scores(ONE, image) for image in IMAGES]) - 0.1  # one above zero, and one below
+NUMBERS = np.concatenate([paper.scores(ONE, image) for image in IMAGES])
+Claim = Callable[[np.ndarray, int], float]  # the score that is claimed, of one image's outputs and its number
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Any]:
+    return {
+        "classes": build(NET),
+        "number": build(ONE),
+        "binary": with_head(build(ONE), "sigmoid"),
+        "softmax": with_head(build(NET), "softmax"),
+        "maps": build(MAPS),
+    }
+
+
+def with_head(model: Any, head: str) -> Any:
+    """The model with a softmax or sigmoid behind it."""
+    if FRAMEWORK == "torch":
+        from torch import nn
+
+        return nn.Sequential(model, {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(1)}[head])
+    import keras
+
+    return keras.Model(model.input, keras.layers.Activation(head, dtype="float64")(model.output))
+
+
+def as_input(images: np.ndarray) -> np.ndarray:
+    """In the model's own layout."""
+    return np.moveaxis(images, -1, 1) if FRAMEWORK == "torch" else images
+
+
+def explained(model: Any, target: Any, **options: Any) -> list[sl.Explanation]:
+    """A list of explanations by the gradient, of every image."""
+    found = sl.explain(model, as_input(IMAGES), method="gradient", target=target, **options)
+    return found if isinstance(found, list) else [found]
+
+
+def assert_explains(e: sl.Explanation, net: paper.Net, claim: Claim) -> None:
+    """Its score is what is claimed, and its gradient the slope of that, by central differences."""
+    for i, image in enumerate(IMAGES):
+        low, mid, high = (claim(paper.scores(net, image + step * WAY), i) for step in (-1e-6, 0.0, 1e-6))
+        assert e.score[i] == pytest.approx(mid, rel=1e-9, abs=1e-12)
+        slope = (high - low) / 2e-6
+        assert abs(slope) > 1e-6
+        found = (e.attribution[i].astype(np.float64) * WAY).sum()
+        assert found == pytest.approx(slope, rel=1e-5, abs=1e-6 * float(np.abs(e.attribution[i]).sum()))
+
+
+def ranked(rank: int) -> list[int]:
+    return np.argsort(-ANSWERS, axis=1)[:, rank].tolist()
+
+
+def score_of(index: int) -> Claim:
+    return lambda s, i: s[index]
+
+
+@pytest.mark.parametrize(
+    ("target", "index"),
+    [
+        *[(3, 3), (np.int64(3), 3), ("3", 3), ("name:5", 3)],
+        *[(" dog ", 1), ("name:dog", 1), ("Cat", 0), ("up", 2), ("UP", 2)],
+        *[("cat - dog", 4), ("name:cat - dog", 4)],
+    ],
+)
+def test_a_class_is_named_by_index_or_label(models: dict[str, Any], target: Any, index: int) -> None:
+    (e,) = explained(models["classes"], target, labels=LABELS)
+    assert e.target == [{"index": index, "label": LABELS[index]}] * 3
+    assert_explains(e, NET, score_of(index))
+
+
+def test_a_class_without_a_name_is_called_by_its_index(models: dict[str, Any]) -> None:
+    (e,) = explained(models["classes"], 3)
+    assert e.target[0] == {"index": 3, "label": "class 3"}
+
+
+def test_top_is_the_class_of_each_image(models: dict[str, Any]) -> None:
+    assert len(set(ranked(0)) | set(ranked(1))) > 1  # else each image's own class could not be told from one for all
+    for target in ("top", "TOP-1"):
+        (e,) = explained(models["classes"], target, labels=LABELS)
+        assert e.target == [{"index": c, "label": LABELS[c]} for c in ranked(0)]
+        assert_explains(e, NET, lambda s, i: s[ranked(0)[i]])
+
+
+def test_top_3_is_three_explanations(models: dict[str, Any]) -> None:
+    found = sl.explain(models["classes"], as_input(IMAGES), method="gradient", target="top-3")
+    assert isinstance(found, list)
+    for rank, e in enumerate(found):
+        assert [t["index"] for t in e.target] == ranked(rank)
+        assert_explains(e, NET, lambda s, i, rank=rank: s[ranked(rank)[i]])
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("target", "plus", "minus"),
+    [("dog - cat", 1, 0), ("1 - 4", 1, 4), ("cat - dog - up", 4, 2), ("dog - name:5", 1, 3), ("up - cat - dog", 2, 4)],
+)
+def test_contrast_is_a_difference_of_scores(models: dict[str, Any], target: str, plus: int, minus: int) -> None:
+    (e,) = explained(models["classes"], target, labels=LABELS)
+    assert e.target[0] == {"index": [plus, minus], "label": f"{LABELS[plus]} - {LABELS[minus]}"}
+    assert_explains(e, NET, lambda s, i: s[plus] - s[minus])
+
+
+def product(scores: Any) -> Any:
+    return scores[1] * scores[2] - scores[0]
+
+
+def largest(scores: Any) -> Any:
+    return scores[0] ** 2
+
+
+def test_a_function_is_asked_of_each_image(models: dict[str, Any]) -> None:
+    (e,) = explained(models["classes"], product)
+    assert e.target == [{"index": None, "label": "product"}] * 3
+    assert_explains(e, NET, lambda s, i: s[1] * s[2] - s[0])
+
+
+def test_several_targets_come_back_in_their_order(models: dict[str, Any]) -> None:
+    found = explained(models["classes"], ["top-2", product, 4, "dog - 0", largest], labels=LABELS)
+    claims: list[Claim] = [
+        lambda s, i: s[ranked(0)[i]],
+        lambda s, i: s[ranked(1)[i]],
+        lambda s, i: s[1] * s[2] - s[0],
+        score_of(4),
+        lambda s, i: s[1] - s[0],
+        lambda s, i: s[0] ** 2,
+    ]
+    assert len(found) == len(claims)
+    for e, claim in zip(found, claims):
+        assert_explains(e, NET, claim)
+
+
+def test_direction_of_one_of_several_outputs(models: dict[str, Any]) -> None:
+    up, down = explained(models["classes"], ["up:2", "down:3"])
+    assert (up.target[0], down.target[0]) == (
+        {"index": 2, "label": "class 2 up"},
+        {"index": 3, "label": "class 3 down"},
+    )
+    assert_explains(up, NET, score_of(2))
+    assert_explains(down, NET, lambda s, i: -s[3])
+
+
+@pytest.mark.parametrize(
+    ("target", "sign", "label"),
+    [("up", 1, "up"), ("down", -1, "down"), ("up:0", 1, "up"), ("down:0", -1, "down"), ("top", 1, "up")],
+)
+def test_regression(models: dict[str, Any], target: str, sign: int, label: str) -> None:
+    assert NUMBERS.min() < 0 < NUMBERS.max()  # "top" is "up" for a negative number too
+    (e,) = explained(models["number"], target)
+    assert e.target == [{"index": 0, "label": label}] * 3
+    assert e.top == [[]] * 3
+    assert_explains(e, ONE, lambda s, i: sign * s[0])
+    (named,) = explained(models["number"], target, labels=["age"])
+    assert named.target[0]["label"] == f"age {label}"
+
+
+@pytest.mark.parametrize("labels", [None, ("ill", "well")])
+def test_binary_sigmoid(models: dict[str, Any], labels: tuple[str, ...] | None) -> None:
+    names = labels or ("class 0", "class 1")
+    no, yes, top, second = explained(models["binary"], [0, 1, "top-2"], labels=labels)
+    assert [e.target[0] for e in (no, yes)] == [{"index": i, "label": names[i]} for i in (0, 1)]
+    assert_explains(no, ONE, lambda s, i: -s[0])
+    assert_explains(yes, ONE, lambda s, i: s[0])
+    assert [t["index"] for t in top.target] == [int(z > 0) for z in NUMBERS]
+    assert_explains(top, ONE, lambda s, i: abs(s[0]))
+    assert_explains(second, ONE, lambda s, i: -abs(s[0]))
+    for first_two, z in zip(top.top, NUMBERS):
+        sure = {c["index"]: c["probability"] for c in first_two}
+        assert sure[1] == pytest.approx(1 / (1 + np.exp(-z)), rel=1e-9)
+        assert sure[0] == pytest.approx(1 / (1 + np.exp(z)), rel=1e-9)
+        assert first_two[0]["probability"] > first_two[1]["probability"]
+
+
+def test_two_names_make_one_output_a_binary_classifier(models: dict[str, Any]) -> None:
+    (e,) = explained(models["number"], "ill", labels=("ill", "well"))
+    assert_explains(e, ONE, lambda s, i: -s[0])
+
+
+def test_a_softmax_is_left_out_and_gives_the_probabilities(models: dict[str, Any]) -> None:
+    (e,) = explained(models["softmax"], "top", top=2)
+    assert e.head == "softmax"
+    assert_explains(e, NET, lambda s, i: s[ranked(0)[i]])
+    powers = np.exp(ANSWERS - ANSWERS.max(axis=1, keepdims=True))
+    expected = powers / powers.sum(axis=1, keepdims=True)
+    for i in range(3):
+        assert [c["index"] for c in e.top[i]] == [ranked(0)[i], ranked(1)[i]]
+        assert e.top[i][0]["probability"] == pytest.approx(expected[i, ranked(0)[i]], rel=1e-9)
+
+
+def test_a_region_of_a_segmentation(models: dict[str, Any]) -> None:
+    upper, single = np.zeros((2, 12, 12), bool)
+    upper[:4] = single[7, 2] = True
+    first, second = explained(models["maps"], [sl.Region("dog", upper), sl.Region(3, single)], labels=LABELS)
+    assert first.target[0] == {"index": 1, "label": "dog in a region of 48 cells"}
+    assert_explains(first, MAPS, lambda s, i: s[:4, :, 1].sum())
+    assert_explains(second, MAPS, lambda s, i: s[7, 2, 3])
+    assert first.top == [[]] * 3
+
+
+def test_a_function_of_a_segmentation(models: dict[str, Any]) -> None:
+    def corner(scores: Any) -> Any:
+        return scores[2, 0, 1] if FRAMEWORK == "torch" else scores[0, 1, 2]
+
+    (e,) = explained(models["maps"], corner)
+    assert_explains(e, MAPS, lambda s, i: s[0, 1, 2])
+
+
+def fails(scores: Any) -> Any:
+    raise ValueError("no such thing")
+
+
+@pytest.mark.parametrize(
+    ("model", "labels", "target", "given", "fix"),
+    [
+        ("classes", LABELS, 5, "class 5 was given; the model has classes 0 to 4", "Take one"),
+        ("classes", LABELS, -1, "class -1 was given; the model has classes 0 to 4", "Take one"),
+        ("classes", LABELS, "5", "class 5 was given; the model has classes 0 to 4", "Take one"),
+        ("classes", LABELS, "7 - cat", "class 7 was given", "Take one"),
+        ("classes", LABELS, "dgo", "class 'dgo' was given", "Did you mean 'dog'?"),
+        ("classes", LABELS, "dgo - cat", "class 'dgo' was given", "Did you mean 'dog'?"),
+        ("classes", None, "dog", "class 'dog' was given", "labels"),
+        ("classes", ("a", "b", "a", "c", "A"), "a", "2 classes are called that: 0, 2", "index"),
+        ("classes", ("x", "b", "a", "c", "A"), "X - B - q", "class 'B - q' was given", ""),
+        ("classes", LABELS, "top-0", "at least one rank", "top-1"),
+        ("classes", LABELS, "top-6", "5 classes to rank", "fewer"),
+        ("classes", None, "up", "the model has 5 outputs", "up:4"),
+        ("classes", None, "down:5", "the model has 5 outputs", "down:4"),
+        ("classes", None, [], "an empty list of targets", "top"),
+        ("classes", None, fails, "fails was given; it failed on one image's scores (5,): no such thing", "one number"),
+        ("classes", None, lambda s: s, "it failed on one image's scores", "one number"),
+        ("classes", None, sl.Region(0, np.ones((12, 12))), "a region of (12, 12)", "score for each place"),
+        ("number", None, 1, "one output without a sigmoid", "'up' or 'down'"),
+        ("number", None, "top-2", "1 classes to rank", "fewer"),
+        ("number", None, "up:1", "the model has 1 outputs", "up:0"),
+        ("binary", None, 2, "class 2 was given; the model has classes 0 to 1", "Take one"),
+        ("binary", None, "top-3", "2 classes to rank", "fewer"),
+        ("maps", None, "top", "a score for each place", "sl.Region(class, mask)"),
+        ("maps", None, 1, "a score for each place", "sl.Region(class, mask)"),
+        ("maps", None, "up:1", "a score for each place", "sl.Region(class, mask)"),
+        ("maps", LABELS, sl.Region("dgo", np.ones((12, 12))), "class 'dgo'", "Did you mean 'dog'?"),
+        ("maps", LABELS, sl.Region(5, np.ones((12, 12))), "class 5", "Take one"),
+        ("maps", LABELS, sl.Region(0, np.ones((3, 4))), "a region of (3, 4)", "height and width"),
+    ],
+)
+def test_a_target_that_is_not_there(
+    models: dict[str, Any], model: str, labels: Any, target: Any, given: str, fix: str
+) -> None:
+    for method in ("gradient", "occlusion"):  # occlusion asks the outputs of the images first in another way
+        with pytest.raises(sl.TargetError) as error:
+            sl.explain(models[model], as_input(IMAGES), method=method, target=target, labels=labels)
+        assert str(error.value).count("\n") == 1
+        assert given in error.value.given
+        assert fix in error.value.fix
+
+
+@pytest.mark.parametrize(("model", "labels"), [("classes", LABELS[:4]), ("number", LABELS), ("maps", LABELS[:2])])
+def test_names_that_do_not_fit_the_outputs(models: dict[str, Any], model: str, labels: tuple[str, ...]) -> None:
+    target = sl.Region(0, np.ones((12, 12))) if model == "maps" else "top"
+    with pytest.raises(sl.InputError, match=rf"^{len(labels)} labels were given; .*\n.*$"):
+        explained(models[model], target, labels=labels)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A model that counts its passes."""
+
+    model: Any
+    passes: list[tuple[bool, tuple[str, ...]]] = field(default_factory=list)  # whether a target was given; places
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def run(self, x: Any, **options: Any) -> Any:
+        self.passes.append((options.get("target") is not None, tuple(options.get("at", ()))))
+        return self.model.run(x, **options)
+
+
+def passes(
+    model: Any, target: Any, method: str, images: np.ndarray, **options: Any
+) -> list[tuple[bool, tuple[str, ...]]]:
+    loaded = sl.load(model, labels=options.pop("labels", None))
+    counting = Counting(loaded.model)
+    sl.explain(replace(loaded, model=counting), as_input(images), method=method, target=target, **options)
+    return counting.passes
+
+
+@pytest.mark.parametrize("target", ["top", "top-3", ["top", 2], 3, "dog", "dog - cat", "up:1", product, [1, "top-2"]])
+@pytest.mark.parametrize("method", ["gradient", "grad-cam", "guided-backprop"])
+def test_one_pass_answers_and_finds_the_target(models: dict[str, Any], method: str, target: Any) -> None:
+    assert [asked for asked, _ in passes(models["classes"], target, method, IMAGES, labels=LABELS)] == [True]
+
+
+@pytest.mark.parametrize(("model", "target"), [("binary", "top"), ("binary", 0), ("number", "up"), ("number", "down")])
+def test_one_pass_is_enough_for_one_output(models: dict[str, Any], model: str, target: Any) -> None:
+    assert len(passes(models[model], target, "gradient", IMAGES)) == 1
+
+
+def test_top_of_a_regression_costs_a_second_pass_only_where_the_number_is_negative(models: dict[str, Any]) -> None:
+    assert len(passes(models["number"], "top", "gradient", IMAGES[NUMBERS > 0])) == 1
+    assert len(passes(models["number"], "top", "gradient", IMAGES[NUMBERS < 0])) == 2
+
+
+def test_the_pass_that_reads_a_layer_answers_too(models: dict[str, Any]) -> None:
+    found = passes(models["classes"], 3, "gradient", IMAGES, layer="pool1")
+    assert found == [(False, ("pool1",)), (True, ("pool1",))]
