@@ -1,4 +1,4 @@
-"""Keras models behind the seam: places, values, gradients, heads, edits, tails, several inputs and outputs."""
+"""Keras models behind the seam: places, values, gradients, edits and tails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from keras_nets import (
     subclassed,
     weighed,
 )
-from sightline.errors import InputError, LayerError, ModelError, TargetError
+from sightline.errors import LayerError, ModelError, TargetError
 from sightline.frameworks.keras import adapt
 from sightline.model import Tail, Target
 
@@ -110,72 +110,6 @@ def test_gradients_at_several_places_of_one_path_are_those_of_each_alone() -> No
         alone = adapted.run(IMAGES, at=[place], target=Target(second))
         close(together.grads[place], alone.grads[place])
         close(together.values[place], alone.values[place], 1e-14)
-
-
-def probabilities(kind: str, scores: np.ndarray) -> np.ndarray:
-    if kind == "sigmoid":
-        return 1 / (1 + np.exp(-scores))
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def nested_head(kind: str) -> keras.Model:
-    i = image()
-    return keras.Model(i, keras.Sequential([image(), classifier(kind)], name="all")(i))
-
-
-def reshaped_head(kind: str) -> keras.Model:
-    model = classifier(kind)
-    return keras.Model(model.input, layers.Reshape((4,), **WIDE)(layers.Reshape((2, 2), **WIDE)(model.output)))
-
-
-HEADS = {
-    "activation": classifier,
-    "layer": lambda kind: classifier(kind, separate=True),
-    "nested": nested_head,
-    "subclassed": lambda kind: subclassed(getattr(ops, kind)),
-    "reshaped": reshaped_head,
-}
-
-
-@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("make", HEADS.values(), ids=HEADS)
-def test_a_head_is_explained_at_the_score_before_it(make: Any, kind: str) -> None:
-    model = make(kind)
-    linear = subclassed() if make is HEADS["subclassed"] else classifier(None)
-    for at in ([""], ["", "dense"] if make is classifier else [""]):
-        trace = adapt(model).run(IMAGES, at=at, target=Target(second))
-        assert trace.head == kind
-        close(trace.outputs, linear(IMAGES), 1e-13)
-        close(probabilities(kind, numbers(trace.outputs)), model(IMAGES), 1e-13)
-        close(trace.grads[""][0], plain_gradient(lambda x: linear(x)[:, 1], IMAGES))
-
-
-def test_a_softmax_inside_the_model_is_no_head() -> None:
-    i = image()
-    x = layers.Flatten(**WIDE)(layers.Softmax(**WIDE)(i))
-    model = weighed(keras.Model(i, layers.Dense(4, **WIDE)(x)))
-    trace = adapt(model).run(IMAGES)
-    assert trace.head == ""
-    close(trace.outputs, model(IMAGES), 1e-14)
-
-
-def test_half_precision_keeps_its_head() -> None:
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        i = keras.Input(SHAPE)
-        x = layers.Conv2D(4, 3, activation="relu")(i)
-        x = layers.Dense(4)(layers.Flatten()(x))
-        model = keras.Model(i, layers.Activation("softmax", dtype="float32")(x))
-    finally:
-        keras.config.set_dtype_policy("float32")
-    trace = adapt(model).run(IMAGES, at=[""], target=Target(second))
-    assert trace.head == "softmax"
-    assert keras.backend.standardize_dtype(trace.outputs.dtype) == "float32"
-    np.testing.assert_allclose(
-        probabilities("softmax", numbers(trace.outputs)), numbers(model(IMAGES.astype("float32"))), atol=1e-6
-    )
-    assert np.abs(numbers(trace.grads[""])).max() > 0
 
 
 def test_an_edit_by_an_array_or_a_function_reaches_what_follows() -> None:
@@ -282,51 +216,6 @@ def test_channels_first() -> None:
     assert (layer.name, layer.shape, layer.channel, layer.grid) == ("conv", (5, 6, 6), -3, (6, 6))
     trace = adapted.run(x, at=[""], target=Target(second))
     close(trace.grads[""][0], plain_gradient(lambda a: model(a)[:, 1], x))
-
-
-def two_inputs() -> keras.Model:
-    i, facts = image("picture"), keras.Input((2,), name="facts", dtype="float64")
-    x = layers.Concatenate(**WIDE)([layers.Flatten(**WIDE)(i), facts])
-    return weighed(keras.Model({"picture": i, "facts": facts}, layers.Dense(4, activation="tanh", **WIDE)(x)))
-
-
-def test_two_inputs() -> None:
-    model, facts = two_inputs(), ops.convert_to_tensor(np.random.default_rng(7).normal(size=(3, 2)))
-    adapted = adapt(model, input="picture", inputs={"facts": facts})
-    trace = adapted.run(IMAGES, at=[""], target=Target(second))
-    close(trace.outputs, model({"picture": ops.convert_to_tensor(IMAGES), "facts": facts}), 1e-14)
-    close(trace.grads[""][0], plain_gradient(lambda x: model({"picture": x, "facts": facts})[:, 1], IMAGES))
-    copies = adapted.run(np.concatenate([IMAGES, IMAGES]), at=[""], target=Target(second))
-    close(copies.grads[""][:, 3:], trace.grads[""], 1e-12)
-    with pytest.raises(InputError, match="2 images came with 3 rows of the input 'facts'"):
-        adapted.run(IMAGES[:2])
-    with pytest.raises(ModelError, match=r"facts, picture|picture, facts"):
-        adapt(model)
-    with pytest.raises(ModelError, match="facts is missing"):
-        adapt(model, input="picture")
-
-
-def several_outputs(as_dictionary: bool) -> keras.Model:
-    i = image()
-    x = layers.Flatten(**WIDE)(i)
-    heads = [layers.Dense(4, name=name, activation="softmax", **WIDE)(x) for name in ("kind", "age")]
-    return weighed(keras.Model(i, dict(zip(("kind", "age"), heads)) if as_dictionary else heads))
-
-
-@pytest.mark.parametrize("as_dictionary", [False, True])
-def test_two_outputs_each_with_its_own_head(as_dictionary: bool) -> None:
-    model = several_outputs(as_dictionary)
-    answers = model(IMAGES)
-    for i, name in enumerate(("kind", "age")):
-        expected = numbers(answers[name if as_dictionary else i])
-        for output in (name, i) if not as_dictionary else (name,):
-            trace = adapt(model, output=output).run(IMAGES)
-            assert trace.head == "softmax"
-            close(probabilities("softmax", numbers(trace.outputs)), expected, 1e-13)
-    with pytest.raises(ModelError, match=r"no output was named; expected one of \w+, \w+"):
-        adapt(model)
-    with pytest.raises(ModelError, match="'size' was given"):
-        adapt(model, output="size")
 
 
 def test_a_parameter_can_be_recorded_and_replaced_but_not_differentiated() -> None:

@@ -131,12 +131,13 @@ def test_leaky_forms_are_not_relu() -> None:
         lambda: layers.PReLU(**WIDE),
         lambda: layers.ReLU(negative_slope=0.1, max_value=4, **WIDE),
         lambda: layers.Activation("elu", **WIDE),
+        lambda: layers.Activation("hard_silu", **WIDE),
     ):
         i = image()
-        x = leaky()(layers.Dense(6, **WIDE)(layers.Flatten(**WIDE)(i)))
+        x = layers.Dense(6, **WIDE)(leaky()(layers.Dense(6, **WIDE)(layers.Flatten(**WIDE)(i))))
         model = weighed(keras.Model(i, layers.Dense(4, **WIDE)(layers.ReLU(name="real", **WIDE)(x))))
         adapted = adapt(model)
-        ruled = adapted.run(IMAGES, at=["", ":real"], target=Target(second), rule=guided)
+        ruled = adapted.run(IMAGES, at=["", ":real"], target=Target(second), rule=deconv)
         plain = adapted.run(IMAGES, at=[""], edit={}, target=Target(second))
         way = numbers(ruled.grads[":real"][0])
         before = keras.Model(model.input, model.get_layer("real").input)

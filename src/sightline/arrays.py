@@ -102,7 +102,7 @@ def over_rows(function: Callable[[Array], Array], a: Array) -> Array:
 
         return jax.vmap(lambda row: jax.numpy.reshape(function(row), ()))(a)
     xp = namespace(a)
-    return xp.stack([xp.reshape(function(row), ()) for row in a], axis=0)
+    return xp.stack([xp.reshape(function(a[i, ...]), ()) for i in range(a.shape[0])], axis=0)
 
 
 def normal(x: Array, random_state: int, k: int) -> Array:

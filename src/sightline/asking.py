@@ -56,10 +56,11 @@ def ask(request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x
         )
     bound = bool(getattr(loaded.model, "others", None))  # its other inputs belong to these very images
     size = x.shape[0] if bound else loaded.model.chunk
-    parts = []
-    for i in range(0, x.shape[0], size):
-        part = x if x.shape[0] <= size else x[i : i + size]
-        own = options | ({"baseline": options["baseline"][i : i + size]} if "baseline" in options else {})
+    parts, count = [], x.shape[0]
+    for i in range(0, count, size):
+        rows = slice(i, min(i + size, count))
+        part = x if count <= size else x[rows, ...]
+        own = options | ({"baseline": options["baseline"][rows, ...]} if "baseline" in options else {})
         parts.append(_together([_part(request.method, own, Question(loaded.model, part, w), layer) for w in asked], 0))
     return _together(parts, 1)
 

@@ -77,7 +77,7 @@ def _named(name: str, images: np.ndarray, preprocessing: Preprocessing | None, r
     low, high = (_pixel(v, images, preprocessing) for v in (0, 255))
     if name == "noise":
         share = np.random.default_rng(random_state).uniform(size=images.shape[1:])
-        return np.asarray(low + (high - low) * share)
+        return np.broadcast_to(low + (high - low) * share, images.shape)
     return np.broadcast_to(low if name == "black" else high, images.shape)
 
 

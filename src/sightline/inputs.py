@@ -64,7 +64,8 @@ def _each(images: Any) -> Sequence[Any]:
 
 
 def _on_host(image: Any) -> Any:
-    return to_numpy(image) if hasattr(image, "shape") and hasattr(image, "dtype") else image
+    tensor = hasattr(image, "shape") and hasattr(image, "dtype") and not isinstance(image, np.ndarray)
+    return to_numpy(image) if tensor else image
 
 
 def _numbered(pictures: Sequence[Picture]) -> tuple[Picture, ...]:

@@ -145,7 +145,7 @@ def _from_factory(module: str, name: str, weights: str | None, trust: bool) -> S
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
         raise ModelError(
-            f"{module}:{name} was given; it failed with {said}", "Check both names, and that it runs on its own."
+            f"{module}:{name} was given; it failed with {said}", "Check both names. Does it run on its own?"
         ) from error
     if frameworks.framework_of(model) is None:
         raise ModelError(f"{module}:{name} was given; it made a {type(model).__name__}.", "Let it return a model.")

@@ -168,9 +168,8 @@ class Picks:
 
 
 def _arrays(terms: Sequence[Sequence[tuple[int, int]]]) -> tuple[np.ndarray, np.ndarray]:
-    """Picks and signs (k, terms) of targets with different numbers of terms."""
-    most = max(map(len, terms))
-    filled = np.array([[*some, *[(NOTHING, 0)] * (most - len(some))] for some in terms])
+    """Picks and signs (k, 2); one of a single term is filled up, so that a compiled pass serves all of them."""
+    filled = np.array([[*some, (NOTHING, 0)][:2] for some in terms])
     return filled[..., 0], filled[..., 1]
 
 

@@ -71,7 +71,7 @@ def _on_path(x: Array, baseline: Array, points: Sequence[float]) -> Array:
 def _change(model: Model, x: Array, baseline: Array, target: Target) -> Array:
     """How much the scores change from the baseline to `x`: (k, n)."""
     ends = stream(model, x, (0.0, 1.0), partial(_on_path, x, baseline), target=target)
-    low, *_, high = (trace.score[:, i] for group, trace in ends for i in range(len(group)))
+    low, *_, high = (trace.score[:, i, :] for group, trace in ends for i in range(len(group)))
     return high - low
 
 

@@ -42,7 +42,7 @@ def occlusion(
     whole = model.run(x, target=target).score
     total = xp.zeros_like(whole)[..., None, None]
     for some, trace in stream(model, x, masks, hide, target=target):
-        fall = whole[:, None] - trace.score
+        fall = whole[:, None, :] - trace.score
         total = total + xp.sum(fall[..., None, None] * like(np.expand_dims(some, 1), whole), axis=1)
     return total / like(np.sum(masks, axis=0), whole)
 

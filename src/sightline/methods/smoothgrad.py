@@ -39,7 +39,7 @@ def smoothgrad(
     seen, mean, spread = 0, 0.0, 0.0
     for group in groups(model, x, range(samples)):
         count = len(group)
-        noise_of = xp.stack([normal(x, random_state, k) for k in group], axis=0)[:, None]
+        noise_of = xp.stack([normal(x, random_state, k) for k in group], axis=0)[:, None, ...]
         pack = xp.reshape(x + deviation * noise_of, (-1, *x.shape[1:]))
         given = {name: tile(v, count) if getattr(v, "shape", None) == x.shape else v for name, v in params.items()}
         found, _ = smoothed.attribute(model, pack, target.repeat(count), **given)

@@ -21,7 +21,7 @@ def fingerprint(model: keras.Model) -> str:
     found = hashlib.blake2b(digest_size=8)
     for variable in model.variables:
         found.update(variable.path.encode())
-        found.update(memoryview(np.ascontiguousarray(keras.ops.convert_to_numpy(variable))))
+        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).data)
     return found.hexdigest()
 
 

@@ -227,6 +227,20 @@ def _gated_relu(original: Callable[[Array], Array], max_value: float | None) -> 
     return relu
 
 
+def _gated_whole(original: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """An activation that is no ReLU, though a backend makes it of one."""
+
+    @wraps(original)
+    def whole(x: Array) -> Array:
+        found = current()
+        if found is None or found.rule is None:
+            return original(x)
+        with suspended(found.engine):
+            return original(x)
+
+    return whole
+
+
 def _gated_head(original: Callable[..., Array], kind: str) -> Callable[..., Array]:
     @wraps(original)
     def head(x: Array, *args: Any, **kwargs: Any) -> Array:
@@ -244,6 +258,7 @@ def _install() -> None:
     Operation.__call__ = _gated_operation
     ReLU.static_call = staticmethod(_gated_rectifier)
     nn.relu, nn.relu6 = _gated_relu(nn.relu, None), _gated_relu(nn.relu6, 6.0)
+    nn.hard_sigmoid, nn.hard_silu = _gated_whole(nn.hard_sigmoid), _gated_whole(nn.hard_silu)
     for name, kind in {"softmax": "softmax", "log_softmax": "softmax", "sigmoid": "sigmoid"}.items():
         setattr(nn, name, _gated_head(getattr(nn, name), kind))
 

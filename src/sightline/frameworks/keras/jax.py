@@ -156,14 +156,14 @@ def _check_seen(jaxpr: Any) -> None:
 def _unseen_relu(jaxpr: Any) -> bool:
     """Whether a ReLU of JAX's own stands outside of what the gate saw, and of the user's own backward passes."""
     for eqn in jaxpr.eqns:
-        if _SEEN in str(eqn.source_info.name_stack) or eqn.primitive.name.startswith("custom_vjp"):
+        name = eqn.params.get("name")
+        seen = _SEEN in str(eqn.source_info.name_stack) or eqn.primitive.name.startswith("custom_vjp")
+        if seen or name in ("hard_sigmoid", "hard_silu"):  # which JAX makes of a relu6
             continue
         inner = [
             sub for sub in jax.tree.leaves(list(eqn.params.values())) if hasattr(sub, "eqns") or hasattr(sub, "jaxpr")
         ]
-        if eqn.params.get("name") in ("relu", "relu6") or any(
-            _unseen_relu(getattr(sub, "jaxpr", sub)) for sub in inner
-        ):
+        if name in ("relu", "relu6") or any(_unseen_relu(getattr(sub, "jaxpr", sub)) for sub in inner):
             return True
     return False
 

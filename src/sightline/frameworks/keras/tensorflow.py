@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import keras
@@ -45,15 +46,22 @@ def _vjp(function: Callable[..., Array], *args: Array) -> tuple[Array, Callable[
 def _bend(function: Callable[[Array], Array], back_of: Callable[[Array], Back], x: Array) -> Array:
     """One registered gradient for all: `tf.custom_gradient` would register, and keep, one for each operation."""
     graph = tf.compat.v1.get_default_graph()
-    with graph.gradient_override_map({name: name for name in _LIMITS}):
-        y = function(x)
+    y = function(x)
     with graph.gradient_override_map({"IdentityN": _RULED}):
         bent = tf.identity_n([y, x])[0]
     _backs[graph][bent.op.name] = back_of(x)
     return bent
 
 
-ENGINE = Engine(tf.compat.v1.get_default_graph, _vjp, _bend)
+def _seen() -> AbstractContextManager[None]:
+    """The ReLUs that the gate has seen keep their own gradient."""
+    override: AbstractContextManager[None] = tf.compat.v1.get_default_graph().gradient_override_map(
+        {n: n for n in _LIMITS}
+    )
+    return override
+
+
+ENGINE = Engine(tf.compat.v1.get_default_graph, _vjp, _bend, _seen)
 
 
 @dataclass

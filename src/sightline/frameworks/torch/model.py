@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -15,8 +15,8 @@ from torch import nn
 from sightline.errors import ModelError
 from sightline.frameworks.torch.outputs import choose, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
-from sightline.frameworks.torch.taps import Taps, tapped
-from sightline.frameworks.torch.twin import twin
+from sightline.frameworks.torch.taps import Taps, tapped, usable
+from sightline.frameworks.torch.twin import Seen, twin
 from sightline.frameworks.torch.watch import Watch
 from sightline.model import Edit, Layer, Place, Rule, Target, Trace
 
@@ -52,15 +52,16 @@ class TorchModel:
     def places(self, x: torch.Tensor) -> list[Layer]:
         """The layers of the module as one pass of the first image meets them; remembered for each shape."""
         known = _LAYERS.setdefault(self.module, {})
-        key = (tuple(x.shape[1:]), tuple((name, type(m)) for name, m in self.module.named_modules()))
+        modules = {name: m for name, m in self.module.named_modules() if name}
+        key = (tuple(x.shape[1:]), tuple((name, type(m)) for name, m in modules.items()))
         if key not in known:
             known.clear()
-            known[key] = self._meet(x[:1])
-        return known[key]
+            known[key] = self._meet(x if self.others else x[:1])
+        return [replace(layer, object=modules.get(layer.name.partition(":")[0])) for layer in known[key]]
 
     def _meet(self, x: torch.Tensor) -> list[Layer]:
-        module = twin(self.module)
-        originals = dict(self.module.named_modules())
+        seen: Seen = {}
+        module = twin(self.module, seen)
         layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
 
         def meet(name: str, m: nn.Module, y: Any) -> None:
@@ -69,10 +70,10 @@ class TorchModel:
             if tensor is not None and tensor.ndim > 1:
                 place = name if calls[name] == 1 else f"{name}:{calls[name]}"
                 kind, own = type(m).__name__.lower(), any(True for _ in m.parameters(recurse=False))
-                layers.append(Layer(place, kind, tuple(tensor.shape[1:]), self.channel, own, originals.get(name)))
+                layers.append(Layer(place, kind, tuple(tensor.shape[1:]), self.channel, own))
 
-        for name, m in [] if isinstance(module, torch.jit.ScriptModule) else module.named_modules():
-            if name:
+        for name, m in module.named_modules():
+            if name and not isinstance(m, torch.jit.ScriptModule):
                 m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
         with torch.no_grad():
             self._call(module, self.array(x))
@@ -93,10 +94,10 @@ class TorchModel:
             stack.enter_context(torch.set_grad_enabled(target is not None))
             spare = stack.enter_context(borrowed(self.module))
             taps = stack.enter_context(tapped(spare, at, edit or {}, target is not None))
-            outputs, head = self._watched(spare, taps, self.array(x).detach(), rule)
+            outputs, head = self._watched(spare, taps, usable(self.array(x)).detach(), rule)
             if target is None:
-                return Trace(outputs, None, taps.values, {}, head)
-            score = target(outputs)
+                return Trace(outputs.detach(), None, taps.values, {}, head)
+            score = _usable_target(target)(outputs)
             score = score[None] if score.ndim == 1 else score
             grads = _gradients(score, taps.values) if at else {}
         values = {place: value.detach() for place, value in taps.values.items()}
@@ -104,23 +105,33 @@ class TorchModel:
 
     def _watched(self, spare: Spare, taps: Taps, x: torch.Tensor, rule: Rule | None) -> tuple[torch.Tensor, str]:
         """The outputs before the head. A twin known to have no head, and no rule, is spared the function mode."""
-        if rule is None and spare.heads.get(self.output) == "":
+        if rule is None and self.output in spare.headless:
             outputs, head = choose(self._call(spare.module, taps.tap("", x)), self.output), ""
         else:
             with Watch(rule) as watch, taps.telling(watch.places if rule else None):
                 given = self._call(spare.module, taps.tap("", x))
             outputs, head = watch.before_head(choose(given, self.output))
-            spare.heads[self.output] = head
-            _check_hits(rule, watch.hits)
+            if not head and not (watch.met_head and taps.inside):
+                spare.headless.add(self.output)
+            _check_rule(rule, watch.hits, spare.module)
         taps.check()
         return outputs, head
 
     def _call(self, module: nn.Module, x: torch.Tensor) -> Any:
-        others = {
-            name: value.repeat(x.shape[0] // value.shape[0], *[1] * (value.ndim - 1))
-            for name, value in self.others.items()
-        }
+        others = {name: _copies(self.array(value), x.shape[0]) for name, value in self.others.items()}
         return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+
+def _copies(value: torch.Tensor, images: int) -> torch.Tensor:
+    """Another input for a pass of that many images, which are those of the input over and over; a number as it is."""
+    return value.repeat(images // value.shape[0], *[1] * (value.ndim - 1)) if value.ndim else value
+
+
+def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:
+    """The target with arrays that may take part in a graph, although they were made in inference mode."""
+    if not isinstance(target, Target):
+        return target
+    return Target(target.score, tuple(usable(a) for a in target.arrays))
 
 
 def _first_weight(module: nn.Module) -> torch.Tensor | None:
@@ -143,9 +154,11 @@ def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dic
     return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*each))}
 
 
-def _check_hits(rule: Rule | None, hits: int) -> None:
-    if rule is not None and not hits:
+def _check_rule(rule: Rule | None, hits: int, module: nn.Module) -> None:
+    scripted = any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
+    if rule is not None and (scripted or not hits):
         raise ModelError(
-            f"the backward rule {getattr(rule, '__name__', 'given')!r} met none of its operations (ReLU) in this model.",
+            f"the backward rule {getattr(rule, '__name__', 'given')!r} "
+            + ("does not reach into TorchScript." if scripted else "met none of its operations (ReLU) in this model."),
             "Use a model with ReLUs that is not TorchScript, or a method without a rule, such as gradient.",
         )

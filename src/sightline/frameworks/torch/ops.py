@@ -21,7 +21,7 @@ SHAPE = {T.squeeze, torch.squeeze, T.flatten, torch.flatten, T.reshape, torch.re
 SHAPE |= {torch.unsqueeze, T.permute, torch.permute, T.transpose, torch.transpose, T.__getitem__, T.contiguous}
 
 KINDS: dict[Func, str] = {
-    **dict.fromkeys((F.linear, F.bilinear), "linear"),
+    F.linear: "linear",
     **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), "conv"),
     **dict.fromkeys((F.conv_transpose2d, torch.conv_transpose2d), "conv"),
     **dict.fromkeys((F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm), "norm"),
@@ -35,7 +35,7 @@ KINDS: dict[Func, str] = {
         (F.gelu, F.silu, F.leaky_relu, F.elu, F.selu, F.hardswish, F.mish, torch.tanh, T.tanh), "activation"
     ),
     **dict.fromkeys((torch.cat, torch.concat), "concat"),
-    **dict.fromkeys((F.scaled_dot_product_attention, F.multi_head_attention_forward), "attention"),
+    F.scaled_dot_product_attention: "attention",
     **dict.fromkeys(RELU, "relu"),
     **dict.fromkeys(SOFTMAX, "softmax"),
     **dict.fromkeys(SIGMOID, "sigmoid"),

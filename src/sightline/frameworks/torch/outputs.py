@@ -27,6 +27,8 @@ def choose(given: Any, output: str | int | None) -> torch.Tensor:
 
 def _named(given: Any, output: str | int) -> Any:
     try:
+        if isinstance(given, torch.Tensor):
+            raise TypeError  # its first image is not its first output
         return given[output]
     except (KeyError, IndexError, TypeError):
         raise ModelError(

@@ -17,6 +17,9 @@ from torch import nn
 from sightline.frameworks.torch.twin import Seen, twin
 
 Fields = dict[str, Any]
+Look = tuple[Fields, list[tuple[str, list[Any]]]]  # what a module holds; the order of each dictionary in it
+Pair = tuple[Fields, str, torch.Tensor, torch.Tensor]  # where, under which name, the original's tensor, the twin's
+_NOTHING = torch.empty(0)
 
 
 @dataclass
@@ -24,14 +27,14 @@ class Spare:
     """A twin, and what its original and itself looked like when it was made."""
 
     module: nn.Module
-    originals: list[tuple[nn.Module, Fields]]  # without the root, which must stay free to be collected
-    root: Fields
-    own: list[tuple[nn.Module, Fields]]
-    weights: list[tuple[Fields, str, torch.Tensor, torch.Tensor]]  # (where, name, original, twin): one storage
-    buffers: list[tuple[Fields, str, torch.Tensor, torch.Tensor]]
+    originals: list[tuple[nn.Module, Look]]  # without the root, which must stay free to be collected
+    root: Look
+    own: list[tuple[nn.Module, Look]]
+    weights: list[Pair]
+    buffers: list[Pair]
     plain: bool = False  # the fields above show every change
-    heads: dict[Any, str] = field(default_factory=dict)  # output -> the softmax or sigmoid that it ends in
-    modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module; TorchScript shows none
+    headless: set[Any] = field(default_factory=set)  # the outputs known to end in no softmax or sigmoid
+    modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
     clean: bool = True  # nothing was changed that a hook's removal does not mend
 
 
@@ -44,23 +47,37 @@ def borrowed(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` for this pass alone; afterwards it is kept if it came back as it went."""
     spare = _take(module) or _made(module)
     yield spare
-    if spare.clean and spare.plain and all(_same(part, fields) for part, fields in spare.own):
+    if spare.clean and spare.plain and all(_same(part, look) for part, look in spare.own):
+        for _, _, _, ours in spare.weights:  # so that weights the user moves away or drops are free at once
+            ours.data = _NOTHING
         with _LOCK:
             _SPARES.setdefault(module, []).append(spare)
 
 
 def _take(module: nn.Module) -> Spare | None:
-    """A kept twin that still mirrors `module`; the stale ones are dropped."""
+    """A kept twin that still mirrors `module`, with the weights and buffers of now; the stale ones are dropped."""
     while True:
         with _LOCK:
             kept = _SPARES.get(module)
             spare = kept.pop() if kept else None
-        if spare is None or _mirrors(spare, module):
-            break
-    if spare is not None and spare.buffers:
+        if spare is None or (_mirrors(spare, module) and _renewed(spare)):
+            return spare
+
+
+def _renewed(spare: Spare) -> bool:
+    """Put in what the original's tensors hold now; False where these cannot stand in the twin's."""
+    try:
+        for _, _, theirs, ours in spare.weights:
+            ours.data = theirs.data
+    except RuntimeError:  # a weight has become a tensor of another kind
+        return False
+    for _, _, theirs, ours in spare.buffers:
+        if (theirs.dtype, theirs.shape, theirs.device) != (ours.dtype, ours.shape, ours.device):
+            return False
+    if spare.buffers:
         _, _, theirs, ours = zip(*spare.buffers)
         torch._foreach_copy_(list(ours), [b.detach() for b in theirs])
-    return spare
+    return True
 
 
 def _made(module: nn.Module) -> Spare:
@@ -69,26 +86,33 @@ def _made(module: nn.Module) -> Spare:
     pairs = [(old, its) for its, old in seen.values() if isinstance(old, nn.Module)]
     spare = Spare(
         new,
-        [(old, _fields(old)) for old, _ in pairs if old is not module],
-        _fields(module),
-        [(its, _fields(its)) for _, its in pairs],
+        [(old, _look(old)) for old, _ in pairs if old is not module],
+        _look(module),
+        [(its, _look(its)) for _, its in pairs],
         [entry for old, its in pairs for entry in _tensors(old, its, "_parameters")],
         [entry for old, its in pairs for entry in _tensors(old, its, "_buffers")],
     )
     spare.plain = _plain(spare, module)
-    if not isinstance(new, torch.jit.ScriptModule):
-        spare.modules = dict(new.named_modules(remove_duplicate=False))
+    spare.modules = unscripted(new)
     return spare
 
 
-def _tensors(old: nn.Module, its: nn.Module, kind: str) -> Iterator[tuple[Fields, str, torch.Tensor, torch.Tensor]]:
+def unscripted(module: nn.Module) -> dict[str, nn.Module]:
+    """Every name of every module but those of TorchScript: they are the user's own even in a twin."""
+    named = module.named_modules(remove_duplicate=False)
+    return {name: part for name, part in named if not isinstance(part, torch.jit.ScriptModule)}
+
+
+def _tensors(old: nn.Module, its: nn.Module, kind: str) -> Iterator[Pair]:
     where, ours = old.__dict__[kind], its.__dict__[kind]
     return ((where, name, value, ours[name]) for name, value in where.items() if value is not None)
 
 
-def _fields(module: nn.Module) -> Fields:
+def _look(module: nn.Module) -> Look:
     """What a module holds, its containers copied one level deep."""
-    return {key: _copied(value) for key, value in module.__dict__.items()}
+    fields = {key: _copied(value) for key, value in module.__dict__.copy().items()}
+    ordered = [(key, list(value)) for key, value in fields.items() if type(value) is dict and len(value) > 1]
+    return fields, [(key, order) for key, order in ordered if key not in ("_parameters", "_buffers")]
 
 
 def _copied(value: Any) -> Any:
@@ -96,29 +120,28 @@ def _copied(value: Any) -> Any:
     return dict(value) if kind in (dict, OrderedDict) else kind(value) if kind in (list, set) else value
 
 
-def _same(module: nn.Module, fields: Fields) -> bool:
+def _same(module: nn.Module, look: Look) -> bool:
+    fields, orders = look
     try:
-        return bool(module.__dict__ == fields)  # by identity first, so that no tensor is compared
+        alike = bool(module.__dict__ == fields)  # by identity first, so that no tensor is compared
     except (RuntimeError, ValueError, TypeError):  # another tensor or array stands there: its == is no truth value
         return False
+    return alike and all(list(module.__dict__[key]) == order for key, order in orders)  # == is blind to order
 
 
 def _mirrors(spare: Spare, module: nn.Module) -> bool:
     return (
         _same(module, spare.root)
-        and all(_same(part, fields) for part, fields in spare.originals)
-        and all(where.get(name) is b for where, name, b, _ in spare.buffers)
-        and all(where.get(name) is p and _one_storage(p, t) for where, name, p, t in spare.weights)
+        and all(_same(part, look) for part, look in spare.originals)
+        and all(where.get(name) is t for where, name, t, _ in (*spare.weights, *spare.buffers))
     )
-
-
-def _one_storage(p: torch.Tensor, t: torch.Tensor) -> bool:
-    return (p.data_ptr(), p.dtype, p.shape, p.stride()) == (t.data_ptr(), t.dtype, t.shape, t.stride())
 
 
 def _plain(spare: Spare, module: nn.Module) -> bool:
     """Whether the fields show every change: nothing was rebuilt deeper than they reach, and nothing leads to the root."""
-    parts = [spare.root, *(fields for _, fields in spare.originals)]
+    if any(t.is_inference() for _, _, t, _ in spare.weights):  # the twin has copies of these
+        return False
+    parts = [fields for fields, _ in (spare.root, *(look for _, look in spare.originals))]
     values = [value for fields in parts for key, value in fields.items() if key not in ("_parameters", "_buffers")]
     return all(_shallow(value, module) for value in values)
 
@@ -148,5 +171,7 @@ def _single(value: Any, root: nn.Module) -> bool:
     """Shared with the twin, or a module, whose own fields are looked at; never the root, which must stay free."""
     if type(value) is tuple:
         return all(isinstance(item, _SHARED) for item in value)
-    captured_nothing = type(value) is types.FunctionType and not value.__closure__
-    return isinstance(value, _SHARED) or captured_nothing or (isinstance(value, nn.Module) and value is not root)
+    if type(value) is types.FunctionType:
+        held = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+        return not value.__closure__ and all(isinstance(item, _SHARED) for item in held)
+    return isinstance(value, _SHARED) or (isinstance(value, nn.Module) and value is not root)

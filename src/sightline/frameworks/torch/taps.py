@@ -34,13 +34,17 @@ class Taps:
         self.met.add(place)
         if place in self.edit:
             new = self.edit[place]
-            y = new(y) if callable(new) else new
-        if place not in self.at:
-            return y.clone() if place == "" else y
-        if self.grads and not y.requires_grad:
-            y = y.detach().requires_grad_()
-        self.values[place] = y
-        return y.clone()  # an operation in place may follow
+            y = usable(new(y) if callable(new) else new)
+        if place in self.at:
+            if self.grads and not y.requires_grad:
+                y = y.detach().requires_grad_()
+            self.values[place] = y
+        return y.clone()  # what was recorded or given stays as it is, also if an operation in place follows
+
+    @property
+    def inside(self) -> bool:
+        """Whether there are places other than the image."""
+        return any({*self.at, *self.edit})
 
     def check(self) -> None:
         """Every place was met, or LayerError."""
@@ -65,29 +69,38 @@ class Taps:
         if place.startswith("="):
             self._parameter(place)
             return
-        path, _, call = place.lstrip(":").partition(":")
-        if path not in self.modules:
+        path, _, call = place.removeprefix(":").partition(":")
+        if path not in self.modules or not (call or "1").isdigit():
             raise LayerError(
-                f"layer {place!r} was given; the model has no module called {path!r}.",
+                f"layer {place!r} was given; the model has no module called {path!r}, or it is inside TorchScript.",
                 "Take a name from `sightline layers MODEL`.",
             )
         calls = _Nth(int(call or 1), lambda given: with_first_tensor(given, lambda t: self.tap(place, t)))
-        module, before = self.modules[path], place.startswith(":")
-        hook = (lambda m, given: calls(given)) if before else (lambda m, given, y: calls(y))
-        add = module.register_forward_pre_hook if before else module.register_forward_hook
-        self.handles.append(add(hook))
+        if place.startswith(":"):
+            before = lambda m, args, kwargs: calls((args, kwargs))  # noqa: E731
+            self.handles.append(self.modules[path].register_forward_pre_hook(before, with_kwargs=True))
+        else:
+            self.handles.append(self.modules[path].register_forward_hook(lambda m, given, y: calls(y)))
 
     def _parameter(self, place: Place) -> None:
         owner, _, name = place[1:].rpartition(".")
-        own = self.modules[owner]._parameters if owner in self.modules else {}
-        if own.get(name) is None:
+        own = self.modules[owner]._parameters.get(name) if owner in self.modules else None
+        if own is None:
             raise LayerError(
                 f"parameter {place!r} was given; the model has none of that name.",
                 "Take a name from the model's state_dict().",
             )
         self.spare.clean = False
-        value = self.tap(place, own.pop(name))
-        object.__setattr__(self.modules[owner], name, value)
+        value = self.tap(place, own)
+        for module in set(self.modules.values()):  # every one that shares it
+            for key in [key for key, p in module._parameters.items() if p is own]:
+                del module._parameters[key]
+                setattr(module, key, value)
+
+
+def usable(value: torch.Tensor) -> torch.Tensor:
+    """A value that may take part in a graph, although it was made in inference mode."""
+    return value.clone() if value.is_inference() else value
 
 
 def _telling(module: nn.Module, name: str, stack: list[str]) -> list[RemovableHandle]:

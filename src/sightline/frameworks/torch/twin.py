@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import functools
 import types
-from collections import OrderedDict
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,8 +25,8 @@ Seen = dict[int, tuple[Any, Any]]  # id -> (twin, original); the original is hel
 def twin(module: nn.Module, seen: Seen | None = None) -> nn.Module:
     """`module` in evaluation mode around the same storage; ModelError if it is TorchScript left in training.
 
-    Parameters ask for no gradient and share `.data`, so that an optimiser's step meanwhile raises nothing; buffers are
-    copied, because a forward pass may write them. `seen` is filled with each original's twin.
+    Parameters ask for no gradient and share `.data`, so that an optimiser's step meanwhile raises nothing; other tensors
+    are copied, because a forward pass may write them. `seen` is filled with each original's twin.
     """
     return _module(module, {} if seen is None else seen)
 
@@ -36,14 +38,12 @@ def _rebuilt(value: Any, seen: Seen) -> Any:
     if id(value) in seen:
         return seen[id(value)][0]
     if isinstance(value, torch.Tensor):
-        return _keep(value, _detached(value), seen)
+        return _keep(value, _tensor(value), seen)
     if isinstance(value, nn.Module):
         return _module(value, seen)
-    if kind in (dict, OrderedDict):
-        return kind((key, _rebuilt(item, seen)) for key, item in value.items())
-    if kind in (list, tuple, set):
-        return kind(_rebuilt(item, seen) for item in value)
-    return _callable(value, kind, seen)
+    if isinstance(value, dict | list | deque | tuple | set | frozenset):
+        return _container(value, kind, seen)
+    return _REBUILD.get(kind, _holder)(value, seen)
 
 
 def _keep(value: Any, new: Any, seen: Seen) -> Any:
@@ -51,21 +51,21 @@ def _keep(value: Any, new: Any, seen: Seen) -> Any:
     return new
 
 
-def _detached(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().clone() if tensor.is_inference() else tensor.data
+def _tensor(tensor: torch.Tensor) -> torch.Tensor:
+    if not isinstance(tensor, nn.Parameter):
+        return tensor.detach().clone()
+    return nn.Parameter(tensor.detach().clone() if tensor.is_inference() else tensor.data, requires_grad=False)
 
 
 def _module(module: nn.Module, seen: Seen) -> nn.Module:
     if hasattr(module, "_orig_mod"):  # torch.compile's shell
-        return _module(module._orig_mod, seen)
+        return _keep(module, _rebuilt(module._orig_mod, seen), seen)
     if isinstance(module, torch.jit.ScriptModule):
         return _script(module)
     new = _keep(module, object.__new__(type(module)), seen)
     own = new.__dict__
-    for key, value in module.__dict__.items():
+    for key, value in module.__dict__.copy().items():  # a copy: a thread that trains may add to it meanwhile
         own[key] = _rebuilt(value, seen)
-    own["_parameters"] = {key: _parameter(p) for key, p in own["_parameters"].items()}
-    own["_buffers"] = {key: b if b is None else b.clone() for key, b in own["_buffers"].items()}
     own["training"], own["_compiled_call_impl"] = False, None
     return new
 
@@ -79,42 +79,71 @@ def _script(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     return module
 
 
-def _parameter(p: torch.Tensor | None) -> torch.Tensor | None:
-    return p if p is None or not p.is_leaf else nn.Parameter(p, requires_grad=False)
+def _container(value: Any, kind: type, seen: Seen) -> Any:
+    if isinstance(value, tuple):
+        return getattr(kind, "_make", kind)(_rebuilt(item, seen) for item in value)
+    if isinstance(value, set | frozenset):
+        return _keep(value, kind(_rebuilt(item, seen) for item in value), seen)
+    new = _keep(value, value.copy() if kind in (dict, OrderedDict) else copy.copy(value), seen)
+    if isinstance(value, dict):
+        for key, item in list(new.items()):
+            dict.__setitem__(new, key, _rebuilt(item, seen))
+    else:
+        for i, item in enumerate(new):
+            new[i] = _rebuilt(item, seen)
+    return new
 
 
-def _callable(value: Any, kind: type, seen: Seen) -> Any:
-    if kind is types.MethodType:
-        return types.MethodType(value.__func__, _rebuilt(value.__self__, seen))
-    if kind is functools.partial:
-        parts = (_rebuilt(part, seen) for part in (value.args, value.keywords))
-        args, keywords = parts
-        return functools.partial(_rebuilt(value.func, seen), *args, **keywords)
-    if kind is types.FunctionType and value.__closure__:
-        return _closure(value, seen)
-    return _holder(value, seen)
-
-
-def _closure(function: types.FunctionType, seen: Seen) -> types.FunctionType:
-    """A function that captured modules (a patched forward, a hook) must see their twins."""
+def _function(function: types.FunctionType, seen: Seen) -> types.FunctionType:
+    """A function that holds modules, captured or as defaults (a patched forward, a hook), must see their twins."""
+    defaults, named = _rebuilt(function.__defaults__, seen), _rebuilt(function.__kwdefaults__, seen)
+    old = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    new = (*(defaults or ()), *(named or {}).values())
+    if not function.__closure__ and all(a is b for a, b in zip(old, new)):
+        return function
     cells = tuple(types.CellType() for _ in function.__closure__ or ())
-    code, names = function.__code__, function.__globals__
-    new = _keep(function, types.FunctionType(code, names, function.__name__, function.__defaults__, cells), seen)
-    functools.update_wrapper(new, function)
-    new.__kwdefaults__ = function.__kwdefaults__
-    for cell, old in zip(cells, function.__closure__ or ()):
+    made = types.FunctionType(function.__code__, function.__globals__, function.__name__, defaults, cells)
+    functools.update_wrapper(_keep(function, made, seen), function)
+    made.__kwdefaults__ = named
+    for cell, captured in zip(cells, function.__closure__ or ()):
         try:
-            cell.cell_contents = _rebuilt(old.cell_contents, seen)
+            cell.cell_contents = _rebuilt(captured.cell_contents, seen)
         except ValueError:  # a cell that is still empty
             continue
-    return new  # type: ignore[no-any-return]
+    return made
+
+
+def _partial(value: functools.partial[Any], seen: Seen) -> functools.partial[Any]:
+    return functools.partial(_rebuilt(value.func, seen), *_rebuilt(value.args, seen), **_rebuilt(value.keywords, seen))
+
+
+def _reference(value: weakref.ref[Any], seen: Seen) -> weakref.ref[Any]:
+    """A child's weak reference to its parent."""
+    original = value()
+    return value if original is None else weakref.ref(_rebuilt(original, seen))
+
+
+_REBUILD: dict[type, Callable[[Any, Seen], Any]] = {
+    types.MethodType: lambda value, seen: types.MethodType(value.__func__, _rebuilt(value.__self__, seen)),
+    types.FunctionType: _function,
+    functools.partial: _partial,
+    weakref.ref: _reference,
+}
 
 
 def _holder(value: Any, seen: Seen) -> Any:
-    """A plain object that holds modules or tensors is copied; everything else is shared."""
-    fields = getattr(value, "__dict__", {})
-    if isinstance(value, type) or not any(isinstance(f, nn.Module | torch.Tensor) for f in fields.values()):
+    """A plain Python object is copied: it may hold modules, or what a pass writes. Everything else is shared."""
+    if not _copied_plainly(type(value)) or not getattr(value, "__dict__", None):
         return value
     new = _keep(value, copy.copy(value), seen)
-    new.__dict__.update({key: _rebuilt(field, seen) for key, field in fields.items()})
+    new.__dict__.update({key: _rebuilt(field, seen) for key, field in value.__dict__.copy().items()})
     return new
+
+
+def _copied_plainly(kind: type) -> bool:
+    """Whether objects of this class are their fields and no more: not a class, a file, an extension's own thing."""
+    if issubclass(kind, types.SimpleNamespace):
+        return True
+    own = any(hasattr(kind, name) for name in ("__copy__", "__del__", "__setstate__"))
+    made_plainly = all(getattr(kind, name) is getattr(object, name) for name in ("__new__", "__reduce__"))
+    return made_plainly and kind.__reduce_ex__ is object.__reduce_ex__ and not own

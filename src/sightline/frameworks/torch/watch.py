@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from sightline.frameworks.torch.ops import SHAPE, SIGMOID, SOFTMAX, kind_of
 from sightline.model import Op, Rule
@@ -17,7 +18,8 @@ _WEIGHTS = {
     "batch_norm": {"mean": 1, "variance": 2, "weight": 3, "bias": 4},
     "layer_norm": {"weight": 2, "bias": 3},
 }
-_BINARY = {"add", "mul", "matmul"}
+_COUNT = {"add": 2, "mul": 2, "matmul": 2, "attention": 3}  # the arguments that a gradient flows to; 1 for the others
+_NAMES = ("input", "tensors", "query", "key", "value", "other", "mat2")  # what these are called, in their order
 
 
 class Watch(TorchFunctionMode):
@@ -27,30 +29,40 @@ class Watch(TorchFunctionMode):
         """`rule` bends the backward pass; None leaves it the derivative."""
         super().__init__()
         self.rule, self.hits, self.places = rule, 0, [""]
-        self._head: tuple[str, Any, Any] = ("", None, None)
+        self.met_head = False  # whether there was any softmax or sigmoid, at the end or not
+        self._heads = WeakTensorKeyDictionary()  # what a softmax or sigmoid gave -> its kind, what it was given
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """One call of torch; the mode itself is off while it runs."""
         kwargs = kwargs or {}
+        kind = "softmax" if func in SOFTMAX else "sigmoid" if func in SIGMOID else ""
+        before: Any = (args[0] if args else kwargs["input"]) if kind else None
+        if kind and func.__name__.endswith("_"):
+            before = before.clone()  # it is about to be overwritten
         y = func(*args, **kwargs) if self.rule is None else self._ruled(func, args, kwargs)
-        if func in SOFTMAX or func in SIGMOID:
-            self._head = ("softmax" if func in SOFTMAX else "sigmoid", y, args[0] if args else kwargs["input"])
-        elif args and args[0] is self._head[1] and func in SHAPE:
-            kind, _, before = self._head
-            self._head = (kind, y, func(before, *args[1:], **kwargs))
+        if kind:
+            self.met_head, self._heads[y] = True, (kind, before)
+        elif func in SHAPE and args and args[0] in self._heads:
+            self._follow(func, args, kwargs, y)
         return y
+
+    def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], y: Any) -> None:
+        """A head in another shape is a head; but one of a softmax's classes alone has no score of its own."""
+        kind, before = self._heads[args[0]]
+        if kind == "sigmoid" or func is not torch.Tensor.__getitem__ or y.shape[:2] == args[0].shape[:2]:
+            self._heads[y] = (kind, func(before, *args[1:], **kwargs))
 
     def before_head(self, outputs: Any) -> tuple[Any, str]:
         """(the scores before a softmax or sigmoid at the end, its kind), or the outputs themselves and ""."""
-        kind, y, before = self._head
-        return (before, kind) if outputs is y and kind else (outputs, "")
+        kind, before = self._heads.get(outputs, ("", outputs))
+        return before, kind
 
     def _ruled(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not args and "input" in kwargs:
-            args, kwargs = (kwargs["input"],), {name: v for name, v in kwargs.items() if name != "input"}
         kind, facts = kind_of(func, args, kwargs)
+        if kind:
+            args, kwargs = _positional(kind, args, kwargs)
         back = self.rule(_op(kind, facts, self.places[-1], func, args, kwargs)) if kind and self.rule else None
         if back is None:
             return func(*args, **kwargs)
@@ -77,9 +89,16 @@ class _Ruled(torch.autograd.Function):
         return (None, None, *(found if isinstance(found, tuple) else (found,)))
 
 
+def _positional(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same call, with the inputs that were given by name in their places."""
+    named = [name for name in _NAMES if name in kwargs] if len(args) < _COUNT.get(kind, 1) else []
+    rest = {name: value for name, value in kwargs.items() if name not in named}
+    return (*args, *(kwargs[name] for name in named)), rest
+
+
 def _op(kind: str, facts: dict[str, Any], place: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Op:
     inputs = tuple(x.detach() for x in _inputs(kind, args))
-    if kind == "relu" and (getattr(func, "__name__", "").endswith("_") or kwargs.get("inplace")):
+    if _in_place(func, args, kwargs):
         inputs = tuple(x.clone() for x in inputs)  # they are about to be overwritten
     params = facts | {name: _weight(at, name, args, kwargs) for name, at in _weights_of(kind, func).items()}
 
@@ -92,12 +111,16 @@ def _op(kind: str, facts: dict[str, Any], place: str, func: Any, args: tuple[Any
     return Op(kind, place, inputs, params, again)
 
 
+def _in_place(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    name = getattr(func, "__name__", "")
+    written = name.endswith("_") and not name.endswith("__")
+    return written or name.startswith("__i") or bool(kwargs.get("inplace")) or any(a is True for a in args)
+
+
 def _inputs(kind: str, args: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
     """The arguments that a gradient flows to."""
-    if kind == "concat":
-        return tuple(args[0])
-    count = 2 if kind in _BINARY else 1
-    return tuple(a for a in args[:count] if isinstance(a, torch.Tensor))
+    given = args[0] if kind == "concat" else args[: _COUNT.get(kind, 1)]
+    return tuple(a for a in given if isinstance(a, torch.Tensor))
 
 
 def _weights_of(kind: str, func: Any) -> Mapping[str, int]:
@@ -117,8 +140,7 @@ def _again(
     if kind == "concat":
         given[0] = list(xs)
     else:
-        rest = iter(xs)
-        count = 2 if kind in _BINARY else 1
+        rest, count = iter(xs), _COUNT.get(kind, 1)
         given[:count] = [next(rest) if isinstance(a, torch.Tensor) else a for a in given[:count]]
     for name, at in _weights_of(kind, func).items():
         if changed and name in changed:

@@ -1,0 +1,181 @@
+"""Which layer is meant, by name, suffix and object; and the last with a grid, found by shape alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import paper
+import sightline as sl
+from nets import FRAMEWORK, build, use_float64
+from sightline.layers import choose_layer, last_grid
+
+FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
+NET = paper.small_net()
+IMAGES = np.random.default_rng(6).normal(size=(2, 12, 12, 3))
+LAST = "relu2"
+
+
+def as_input(images: np.ndarray) -> np.ndarray:
+    return np.moveaxis(images, -1, 1) if FRAMEWORK == "torch" else images
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    use_float64()
+    return build(NET)
+
+
+def cam_layer(model: Any, size: int) -> str:
+    """The layer that a CAM takes by itself."""
+    pre = f"resize={size},crop={size}"
+    return last_grid(sl.layers(model, preprocess=pre)).name
+
+
+def test_by_name_and_by_default(model: Any) -> None:
+    for layer, expected in ((None, LAST), ("conv2", "conv2"), ("relu1", "relu1")):
+        e = sl.explain(model, as_input(IMAGES), layer=layer)
+        assert isinstance(e, sl.Explanation)
+        assert e.layer == expected
+        for i, image in enumerate(IMAGES):
+            cam = paper.grad_cam(NET, image, int(paper.scores(NET, image).argmax()), expected)
+            np.testing.assert_allclose(e.attribution[i], cam, rtol=0, atol=1e-6 * max(cam.max(), 1e-6))
+            np.testing.assert_allclose(
+                e.map[i], paper.bilinear(cam, (12, 12)), rtol=0, atol=1e-5 * max(cam.max(), 1e-6)
+            )
+
+
+def test_by_object(model: Any) -> None:
+    there = model.conv2 if FRAMEWORK == "torch" else model.get_layer("conv2")
+    e = sl.explain(model, as_input(IMAGES), layer=there)
+    assert isinstance(e, sl.Explanation)
+    assert e.layer == "conv2"
+    assert json_of(e)["layer"] == "conv2"
+
+
+def json_of(e: sl.Explanation) -> dict[str, Any]:
+    import json
+
+    found: dict[str, Any] = json.loads(json.dumps(e.facts(), allow_nan=False))
+    return found
+
+
+def test_a_method_without_a_layer_explains_the_one_that_is_named(model: Any) -> None:
+    e = sl.explain(model, as_input(IMAGES), method="gradient", layer="pool1", target=2, reduce="sum")
+    assert isinstance(e, sl.Explanation)
+    assert (e.layer, e.attribution.shape) == ("pool1", (2, 6, 6, 4))
+    for i, image in enumerate(IMAGES):
+        g = paper.backward(NET, image, 2, at="pool1")
+        np.testing.assert_allclose(e.attribution[i], g, rtol=0, atol=1e-6 * np.abs(g).max())
+        expected = paper.bilinear(g.sum(axis=-1), (12, 12))
+        np.testing.assert_allclose(e.map[i], expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_integrated_gradients_of_a_layer_adds_up_to_the_change_of_the_score(model: Any) -> None:
+    e = sl.explain(model, as_input(IMAGES), method="integrated-gradients", layer="relu2", target=1, steps=3, baseline=0)
+    assert isinstance(e, sl.Explanation)
+    for i, image in enumerate(IMAGES):  # behind relu2 the net is linear, so that any number of steps is exact
+        change = paper.scores(NET, image)[1] - paper.scores(NET, 0 * image)[1]
+        assert e.attribution[i].sum() == pytest.approx(change, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "given", "fix"),
+    [
+        ("conv3", "layer 'conv3' was given", "Did you mean 'conv"),
+        ("nothing like it", "layer 'nothing like it' was given", "sightline layers MODEL"),
+        ("head", "its output of shape (5,) has no height and width", LAST),
+        (3, "layer int was given", ""),
+        (object(), "layer object was given", ""),
+    ],
+)
+def test_a_layer_that_will_not_do(model: Any, layer: Any, given: str, fix: str) -> None:
+    with pytest.raises(sl.LayerError) as error:
+        sl.explain(model, as_input(IMAGES), layer=layer)
+    assert str(error.value).count("\n") == 1
+    assert given in error.value.given
+    assert fix in error.value.fix
+
+
+def test_a_suffix_names_a_nested_layer_where_it_is_the_only_one() -> None:
+    layers = [
+        sl.Layer(name, "conv", (4, 4, 2), weighted=True) for name in ("net/a/conv1", "net/b/conv1", "net/a/conv2")
+    ]
+    layers += [sl.Layer(name, "conv", (4, 4, 2), weighted=True) for name in ("body.layer4", "body.layer4:2")]
+    assert choose_layer(layers, "conv2").name == "net/a/conv2"
+    assert choose_layer(layers, "a/conv1").name == "net/a/conv1"
+    assert choose_layer(layers, "layer4").name == "body.layer4"
+    with pytest.raises(sl.LayerError, match=r"several are called that: net/a/conv1, net/b/conv1\.\n"):
+        choose_layer(layers, "conv1")
+    with pytest.raises(sl.LayerError):
+        choose_layer(layers, "onv2")
+
+
+def test_no_layer_with_a_grid() -> None:
+    flat = [sl.Layer("", "input", (3, 8, 8), -3), sl.Layer("dense", "dense", (5,), weighted=True)]
+    flat += [sl.Layer("one", "conv", (5, 1, 1), -3, weighted=True)]
+    with pytest.raises(sl.LayerError, match=r"no layer with weights has a height and width\.\n"):
+        choose_layer(flat, None)
+
+
+TORCHVISION = {
+    "vgg16": ("features.29",),  # the ReLU behind the last convolution, not the pooling
+    "vgg11_bn": ("features.27",),
+    "resnet18": ("layer4",),
+    "mobilenet_v2": ("features",),
+    "densenet121": ("features",),
+    "squeezenet1_1": ("classifier.2",),  # its last convolution is behind the "features"
+    "efficientnet_b0": ("features",),
+}
+KERAS = {"VGG16": "block5_conv3", "MobileNetV2": "out_relu"}
+
+
+@pytest.mark.parametrize("name", TORCHVISION if FRAMEWORK == "torch" else KERAS)
+def test_default_layer_of_well_known_nets(name: str) -> None:
+    if FRAMEWORK == "torch":
+        from torchvision import models
+
+        assert cam_layer(models.get_model(name, weights=None), 64) in TORCHVISION[name]
+    else:
+        import keras
+
+        keras.config.set_floatx("float32")
+        net = getattr(keras.applications, name)(weights=None, include_top=False, pooling="avg", input_shape=(64, 64, 3))
+        assert cam_layer(net, 64) == KERAS[name]
+        image = keras.Input((64, 64, 3))
+        outer = keras.Model(image, keras.layers.Dense(3)(net(image)))
+        assert cam_layer(outer, 64).endswith(f"/{KERAS[name]}")
+
+
+def test_a_backbone_inside_another_model() -> None:
+    if FRAMEWORK == "torch":
+        from torch import nn
+
+        class Outer(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.backbone, self.head = nn.Sequential(*list(build(NET))[:5]), nn.Linear(6, 3, dtype=float)
+
+            def forward(self, x: Any) -> Any:
+                return self.head(self.backbone(x).mean((2, 3)))
+
+        assert cam_layer(Outer(), 12) == "backbone"
+        e = sl.explain(Outer(), as_input(IMAGES), layer="3")
+        assert isinstance(e, sl.Explanation)
+        assert e.layer == "backbone.3"
+    else:
+        import keras
+
+        use_float64()
+        inner = build(NET[:5])
+        image = keras.Input((12, 12, 3), dtype="float64")
+        pooled = keras.layers.GlobalAveragePooling2D(dtype="float64")(inner(image))
+        e = sl.explain(keras.Model(image, pooled), IMAGES)
+        assert isinstance(e, sl.Explanation)
+        assert e.layer == inner.name  # what it gives is what its last layer gave
+        for i, x in enumerate(IMAGES):
+            features = paper.forward(NET[:5], x)[-1]
+            best = features[..., features.mean(axis=(0, 1)).argmax()]
+            np.testing.assert_allclose(e.attribution[i], best / 36, rtol=1e-6)
