@@ -18,9 +18,9 @@ use_float64()
 
 LABELS = ("cat", "dog", "up", "5", "cat - dog")
 NET = paper.small_net()
-RNG = np.random.default_rng(4)
+RNG = np.random.default_rng(0)
 MAPS: paper.Net = [NET[0], NET[1], ("conv", "conv2", RNG.normal(size=(3, 3, 4, 5)), RNG.normal(size=5))]
-IMAGES = RNG.normal(size=(3, 12, 12, 3))
+IMAGES = RNG.normal(size=(3, 12, 12, 3)) + RNG.normal(size=(3, 1, 1, 3))  # of different colours, so classes
 WAY = RNG.normal(size=(12, 12, 3))
 ANSWERS = np.stack([paper.scores(NET, image) for image in IMAGES])
 ONE = paper.small_net(seed=3, classes=1)
@@ -101,7 +101,7 @@ def test_a_class_without_a_name_is_called_by_its_index(models: dict[str, Any]) -
 
 
 def test_top_is_the_class_of_each_image(models: dict[str, Any]) -> None:
-    assert len(set(ranked(0)) | set(ranked(1))) > 1  # else each image's own class could not be told from one for all
+    assert len(set(ranked(0))) > 1  # else each image's own class could not be told from one for all
     for target in ("top", "TOP-1"):
         (e,) = explained(models["classes"], target, labels=LABELS)
         assert e.target == [{"index": c, "label": LABELS[c]} for c in ranked(0)]

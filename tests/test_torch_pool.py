@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from sightline.frameworks.torch import TorchModel, pool
-from torch_nets import Family, Gain, Net, Wrapped, answer, assert_follows, fresh, image, made
+from torch_nets import Family, Gain, Net, Wrapped, answer, assert_follows, fresh, image, made, step
 
 FRAMEWORKS = ("torch",)
 
@@ -30,11 +30,6 @@ def new_data(m: Net) -> None:
 
 def new_buffer_data(m: Net) -> None:
     m.offset.data = torch.arange(5.0)  # of another shape and type
-
-
-def step(m: Net) -> None:
-    m(image(1)).square().sum().backward()
-    torch.optim.SGD(m.parameters(), 0.1).step()
 
 
 def doubled(m: nn.Module, args: Any, y: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from torch import nn
 from nets import snapshot
 from sightline.frameworks.torch import TorchModel
 from sightline.model import Target
-from torch_nets import Family, Gain, Wrapped, answer, assert_follows, fresh, image, made, through
+from torch_nets import Family, Gain, Wrapped, answer, assert_follows, fresh, image, made, step, through
 
 FRAMEWORKS = ("torch",)
 
@@ -38,6 +38,20 @@ def layers() -> tuple[nn.Module, nn.Module]:
     return nn.Dropout(0.5), NORMS[-1]
 
 
+def with_default(parts: Any) -> Callable[..., Any]:
+    def call(y: torch.Tensor, used: Any = parts) -> torch.Tensor:
+        return through(used, y)
+
+    return call
+
+
+def with_keyword_default(parts: Any) -> Callable[..., Any]:
+    def call(y: torch.Tensor, *, used: Any = parts) -> torch.Tensor:
+        return through(used, y)
+
+    return call
+
+
 HIDDEN: dict[str, Callable[[], tuple[Any, Callable[..., Any]]]] = {
     "list": lambda: (list(layers()), through),
     "tuple": lambda: (layers(), through),
@@ -52,8 +66,8 @@ HIDDEN: dict[str, Callable[[], tuple[Any, Callable[..., Any]]]] = {
     "bound method": lambda: (layers()[1].forward, lambda f, y: f(y)),
     "partial": lambda: (functools.partial(through, layers()), lambda f, y: f(y)),
     "closure": lambda: ((lambda parts: lambda y: through(parts, y))(layers()), lambda f, y: f(y)),
-    "default of a function": lambda: ((lambda y, parts=layers(): through(parts, y)), lambda f, y: f(y)),
-    "keyword default": lambda: ((lambda y, *, parts=layers(): through(parts, y)), lambda f, y: f(y)),
+    "default of a function": lambda: (with_default(layers()), lambda f, y: f(y)),
+    "keyword default": lambda: (with_keyword_default(layers()), lambda f, y: f(y)),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -111,3 +113,8 @@ class Family(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.child(self.net(x))
+
+
+def step(m: Net) -> None:
+    m(image(1)).square().sum().backward()
+    torch.optim.SGD(m.parameters(), 0.1).step()

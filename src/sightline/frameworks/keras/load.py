@@ -9,6 +9,7 @@ import keras
 
 from sightline.errors import ModelError, UntrustedError, nearest
 from sightline.frameworks import Source
+from sightline.frameworks.keras.ends import input_tensors
 from sightline.labels import imagenet
 from sightline.preprocessing import keras_applications
 
@@ -88,7 +89,7 @@ def with_weights(model: keras.Model, path: str, *, trust: bool = False) -> keras
 
 def fixed_size(model: keras.Model) -> tuple[int, int, int] | None:
     """Height, width and channels of a model's one image input, where they are fixed."""
-    shapes = [tuple(t.shape) for t in keras.tree.flatten(getattr(model, "_inputs", None) or [])]
+    shapes = [tuple(t.shape) for t in input_tensors(model)]
     images = [shape[1:] for shape in shapes if len(shape) == 4 and all(shape[1:])]
     if len(images) != 1:
         return None

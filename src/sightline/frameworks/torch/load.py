@@ -79,7 +79,7 @@ def _state(path: str, trust: bool) -> Mapping[str, torch.Tensor]:
         if path.endswith(".safetensors"):
             from safetensors.torch import load_file
 
-            return dict(load_file(path))
+            return _unwrapped(load_file(path), path)
         found = torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError:
         raise UntrustedError(

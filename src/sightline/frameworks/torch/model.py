@@ -115,7 +115,7 @@ class TorchModel:
                 spare.headless.add(self.output)
             _check_rule(rule, watch.hits, spare.module)
         taps.check()
-        return outputs, head
+        return outputs.reshape(-1, 1) if outputs.ndim < 2 else outputs, head  # one score an image, squeezed
 
     def _call(self, module: nn.Module, x: torch.Tensor) -> Any:
         others = {name: _copies(self.array(value), x.shape[0]) for name, value in self.others.items()}
@@ -141,17 +141,18 @@ def _first_weight(module: nn.Module) -> torch.Tensor | None:
 
 def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dict[Place, torch.Tensor]:
     """The gradient of each score at each place: (k, n, ...)."""
-    if not score.requires_grad:
+    leaves, last = list(values.values()), score.shape[0] - 1
+    each = [
+        torch.autograd.grad(row.sum(), leaves, retain_graph=j < last, allow_unused=True) if row.requires_grad else ()
+        for j, row in enumerate(score)
+    ]
+    if all(grad is None for grads in each for grad in grads):  # a quantised operation gives none and only warns
         raise ModelError(
             "a model was given whose scores have no gradient (quantised or detached); the method needs one.",
             "Use a method that needs no gradient, such as occlusion, or the model in floating point.",
         )
-    leaves, last = list(values.values()), score.shape[0] - 1
-    each = [
-        torch.autograd.grad(row.sum(), leaves, retain_graph=j < last, allow_unused=True, materialize_grads=True)
-        for j, row in enumerate(score)
-    ]
-    return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*each))}
+    filled = [[torch.zeros_like(a) if g is None else g for a, g in zip(leaves, grads)] for grads in each]
+    return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*filled))}
 
 
 def _check_rule(rule: Rule | None, hits: int, module: nn.Module) -> None:

@@ -36,8 +36,9 @@ class Taps:
             new = self.edit[place]
             y = usable(new(y) if callable(new) else new)
         if place in self.at:
+            y = y.clone()  # its own: whoever else holds what came here may write it, and has other ways to the score
             if self.grads and not y.requires_grad:
-                y = y.detach().requires_grad_()
+                y.requires_grad_()
             self.values[place] = y
         return y.clone()  # what was recorded or given stays as it is, also if an operation in place follows
 

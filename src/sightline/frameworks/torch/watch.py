@@ -67,33 +67,38 @@ class Watch(TorchFunctionMode):
         if back is None:
             return func(*args, **kwargs)
         self.hits += 1
-        return _Ruled.apply(lambda *xs: _again(func, kind, args, kwargs, xs), back, *_inputs(kind, args))
+        return _Ruled.apply(lambda *xs: _again(func, kind, args, kwargs, xs), back, kind, *_inputs(kind, args))
 
 
 class _Ruled(torch.autograd.Function):
     """An operation whose backward pass is `back(y, grad_y)`."""
 
     @staticmethod
-    def forward(ctx: Any, call: Callable[..., Any], back: Any, *xs: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, call: Callable[..., Any], back: Any, kind: str, *xs: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = call(*xs)
         if y is xs[0]:
             ctx.mark_dirty(y)  # the operation works in place, and what reads its input later must see that
-        ctx.save_for_backward(y)
-        ctx.back, ctx.count = back, len(xs)
+        ctx.save_for_backward(y if kind == "relu" else y.clone())  # a ReLU in place may follow anything else
+        ctx.back = back
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         (y,) = ctx.saved_tensors
         found = ctx.back(y, grads[0])
-        return (None, None, *(found if isinstance(found, tuple) else (found,)))
+        return (None, None, None, *(found if isinstance(found, tuple) else (found,)))
 
 
 def _positional(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same call, with the inputs that were given by name in their places."""
+    """The same call, with the inputs that were given by name in their places, and the weights as plain values."""
+    args, kwargs = tuple(map(_value, args)), {name: _value(given) for name, given in kwargs.items()}
     named = [name for name in _NAMES if name in kwargs] if len(args) < _COUNT.get(kind, 1) else []
     rest = {name: value for name, value in kwargs.items() if name not in named}
     return (*args, *(kwargs[name] for name in named)), rest
+
+
+def _value(given: Any) -> Any:
+    return given.detach() if isinstance(given, torch.nn.Parameter) else given  # the twin's weights end with the pass
 
 
 def _op(kind: str, facts: dict[str, Any], place: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Op:
