@@ -24,8 +24,17 @@ FRAMEWORKS = ("keras-tensorflow",)
 HALF = "resize=224,crop=224,mean=0.5,std=0.5"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def single_precision() -> Any:
+    """What users have; other modules of this process compute in float64."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float32")
+    yield
+    keras.config.set_floatx(before)
+
+
 @pytest.fixture(scope="module")
-def vgg() -> Any:
+def vgg(single_precision: None) -> Any:
     keras.utils.set_random_seed(0)
     return keras.applications.VGG16(weights=None)
 

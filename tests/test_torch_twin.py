@@ -9,13 +9,16 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import nn
 
+import sightline as sl
 from nets import snapshot
 from sightline.frameworks.torch import TorchModel
+from sightline.method import METHODS
 from sightline.model import Target
 from torch_nets import Family, Gain, Wrapped, answer, assert_follows, fresh, image, made, step, through
 
@@ -201,6 +204,9 @@ def test_shells_of_torch_are_seen_through() -> None:
     expected = fresh(module, image())
     for shell in (torch.compile(module), nn.DataParallel(module, device_ids=[]), nn.Sequential(module)):
         torch.testing.assert_close(answer(shell.train()), expected, rtol=1e-12, atol=1e-12)
+    named, given = (sl.explain(torch.compile(module), image(), layer=layer) for layer in ("act", module.act))
+    assert named.layer == given.layer == "act"
+    assert np.array_equal(named.map, given.map)
     module.fc = torch.compile(module.fc)
     torch.testing.assert_close(answer(module), expected, rtol=1e-12, atol=1e-12)
 
@@ -216,6 +222,17 @@ def test_a_model_and_an_image_made_in_inference_mode() -> None:
     (expected,) = torch.autograd.grad(plain(leaf)[:, 0].sum(), [leaf])
     torch.testing.assert_close(trace.grads[""][0], expected, rtol=1e-12, atol=1e-12)
     assert_follows(made(), lambda m: None, differs=False)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_a_call_from_within_a_mode_without_gradients(name: str, mode: Callable[[], Any]) -> None:
+    few = {key: value for key, value in {"steps": 3, "samples": 2}.items() if key in METHODS[name].params}
+    expected = sl.explain(made(), image(), method=name, **few)
+    with mode():
+        found = sl.explain(made(), image(), method=name, **few)
+    assert np.abs(expected.map).max() > 0
+    assert np.array_equal(found.map, expected.map)
 
 
 def _first(outputs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

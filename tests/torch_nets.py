@@ -118,3 +118,16 @@ class Family(nn.Module):
 def step(m: Net) -> None:
     m(image(1)).square().sum().backward()
     torch.optim.SGD(m.parameters(), 0.1).step()
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-12) -> None:
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def second(y: torch.Tensor) -> torch.Tensor:
+    return y[:, 1]
+
+
+def gradient(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    leaf = x.clone().requires_grad_()
+    return torch.autograd.grad(module(leaf)[:, 1].sum(), [leaf])[0]

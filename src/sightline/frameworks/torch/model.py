@@ -52,7 +52,8 @@ class TorchModel:
     def places(self, x: torch.Tensor) -> list[Layer]:
         """The layers of the module as one pass of the first image meets them; remembered for each shape."""
         known = _LAYERS.setdefault(self.module, {})
-        modules = {name: m for name, m in self.module.named_modules() if name}
+        named = self.module.named_modules()
+        modules = {name.replace("_orig_mod.", ""): m for name, m in named if name}  # the twin has no compiled shells
         key = (tuple(x.shape[1:]), tuple((name, type(m)) for name, m in modules.items()))
         if key not in known:
             known.clear()

@@ -47,9 +47,7 @@ def borrowed(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` for this pass alone; afterwards it is kept if it came back as it went."""
     spare = _take(module) or _made(module)
     yield spare
-    if spare.clean and spare.plain and all(_same(part, look) for part, look in spare.own):
-        for _, _, _, ours in spare.weights:  # so that weights the user moves away or drops are free at once
-            ours.data = _NOTHING
+    if spare.clean and spare.plain and all(_same(part, look) for part, look in spare.own) and _emptied(spare):
         with _LOCK:
             _SPARES.setdefault(module, []).append(spare)
 
@@ -62,6 +60,16 @@ def _take(module: nn.Module) -> Spare | None:
             spare = kept.pop() if kept else None
         if spare is None or (_mirrors(spare, module) and _renewed(spare)):
             return spare
+
+
+def _emptied(spare: Spare) -> bool:
+    """Let go of the weights, so that those the user moves away or drops are free at once; False where torch cannot."""
+    try:
+        for _, _, _, ours in spare.weights:
+            ours.data = _NOTHING
+    except RuntimeError:
+        return False
+    return True
 
 
 def _renewed(spare: Spare) -> bool:
