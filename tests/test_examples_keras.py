@@ -27,10 +27,12 @@ HALF = "resize=224,crop=224,mean=0.5,std=0.5"
 @pytest.fixture(scope="module", autouse=True)
 def single_precision() -> Any:
     """What users have; other modules of this process compute in float64."""
-    before = keras.config.floatx()
+    before = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
     yield
-    keras.config.set_floatx(before)
+    keras.config.set_floatx(before[0])
+    keras.config.set_dtype_policy(before[1])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,49 +10,11 @@ import pytest
 
 import paper
 import sightline as sl
-from nets import FRAMEWORK, build, use_float64
+from asked import ANSWERS, IMAGES, LABELS, MAPS, NET, NUMBERS, ONE, WAY, as_input, asked
+from nets import FRAMEWORK
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
-use_float64()
-
-LABELS = ("cat", "dog", "up", "5", "cat - dog")
-NET = paper.small_net()
-RNG = np.random.default_rng(0)
-MAPS: paper.Net = [NET[0], NET[1], ("conv", "conv2", RNG.normal(size=(3, 3, 4, 5)), RNG.normal(size=5))]
-IMAGES = RNG.normal(size=(3, 12, 12, 3)) + RNG.normal(size=(3, 1, 1, 3))  # of different colours, so classes
-WAY = RNG.normal(size=(12, 12, 3))
-ANSWERS = np.stack([paper.scores(NET, image) for image in IMAGES])
-ONE = paper.small_net(seed=3, classes=1)
-ONE[-1][3][:] -= np.median([paper.scores(ONE, image) for image in IMAGES]) - 0.1  # one above zero, and one below
-NUMBERS = np.concatenate([paper.scores(ONE, image) for image in IMAGES])
 Claim = Callable[[np.ndarray, int], float]  # the score that is claimed, of one image's outputs and its number
-
-
-@pytest.fixture(scope="module")
-def models() -> dict[str, Any]:
-    return {
-        "classes": build(NET),
-        "number": build(ONE),
-        "binary": with_head(build(ONE), "sigmoid"),
-        "softmax": with_head(build(NET), "softmax"),
-        "maps": build(MAPS),
-    }
-
-
-def with_head(model: Any, head: str) -> Any:
-    """The model with a softmax or sigmoid behind it."""
-    if FRAMEWORK == "torch":
-        from torch import nn
-
-        return nn.Sequential(model, {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(1)}[head])
-    import keras
-
-    return keras.Model(model.input, keras.layers.Activation(head, dtype="float64")(model.output))
-
-
-def as_input(images: np.ndarray) -> np.ndarray:
-    """In the model's own layout."""
-    return np.moveaxis(images, -1, 1) if FRAMEWORK == "torch" else images
 
 
 def explained(model: Any, target: Any, **options: Any) -> list[sl.Explanation]:
@@ -89,27 +50,27 @@ def score_of(index: int) -> Claim:
         *[("cat - dog", 4), ("name:cat - dog", 4)],
     ],
 )
-def test_a_class_is_named_by_index_or_label(models: dict[str, Any], target: Any, index: int) -> None:
-    (e,) = explained(models["classes"], target, labels=LABELS)
+def test_a_class_is_named_by_index_or_label(target: Any, index: int) -> None:
+    (e,) = explained(asked()["classes"], target, labels=LABELS)
     assert e.target == [{"index": index, "label": LABELS[index]}] * 3
     assert_explains(e, NET, score_of(index))
 
 
-def test_a_class_without_a_name_is_called_by_its_index(models: dict[str, Any]) -> None:
-    (e,) = explained(models["classes"], 3)
+def test_a_class_without_a_name_is_called_by_its_index() -> None:
+    (e,) = explained(asked()["classes"], 3)
     assert e.target[0] == {"index": 3, "label": "class 3"}
 
 
-def test_top_is_the_class_of_each_image(models: dict[str, Any]) -> None:
+def test_top_is_the_class_of_each_image() -> None:
     assert len(set(ranked(0))) > 1  # else each image's own class could not be told from one for all
     for target in ("top", "TOP-1"):
-        (e,) = explained(models["classes"], target, labels=LABELS)
+        (e,) = explained(asked()["classes"], target, labels=LABELS)
         assert e.target == [{"index": c, "label": LABELS[c]} for c in ranked(0)]
         assert_explains(e, NET, lambda s, i: s[ranked(0)[i]])
 
 
-def test_top_3_is_three_explanations(models: dict[str, Any]) -> None:
-    found = sl.explain(models["classes"], as_input(IMAGES), method="gradient", target="top-3")
+def test_top_3_is_three_explanations() -> None:
+    found = sl.explain(asked()["classes"], as_input(IMAGES), method="gradient", target="top-3")
     assert isinstance(found, list)
     for rank, e in enumerate(found):
         assert [t["index"] for t in e.target] == ranked(rank)
@@ -121,8 +82,8 @@ def test_top_3_is_three_explanations(models: dict[str, Any]) -> None:
     ("target", "plus", "minus"),
     [("dog - cat", 1, 0), ("1 - 4", 1, 4), ("cat - dog - up", 4, 2), ("dog - name:5", 1, 3), ("up - cat - dog", 2, 4)],
 )
-def test_contrast_is_a_difference_of_scores(models: dict[str, Any], target: str, plus: int, minus: int) -> None:
-    (e,) = explained(models["classes"], target, labels=LABELS)
+def test_contrast_is_a_difference_of_scores(target: str, plus: int, minus: int) -> None:
+    (e,) = explained(asked()["classes"], target, labels=LABELS)
     assert e.target[0] == {"index": [plus, minus], "label": f"{LABELS[plus]} - {LABELS[minus]}"}
     assert_explains(e, NET, lambda s, i: s[plus] - s[minus])
 
@@ -131,18 +92,18 @@ def product(scores: Any) -> Any:
     return scores[1] * scores[2] - scores[0]
 
 
-def largest(scores: Any) -> Any:
+def squared(scores: Any) -> Any:
     return scores[0] ** 2
 
 
-def test_a_function_is_asked_of_each_image(models: dict[str, Any]) -> None:
-    (e,) = explained(models["classes"], product)
+def test_a_function_is_asked_of_each_image() -> None:
+    (e,) = explained(asked()["classes"], product)
     assert e.target == [{"index": None, "label": "product"}] * 3
     assert_explains(e, NET, lambda s, i: s[1] * s[2] - s[0])
 
 
-def test_several_targets_come_back_in_their_order(models: dict[str, Any]) -> None:
-    found = explained(models["classes"], ["top-2", product, 4, "dog - 0", largest], labels=LABELS)
+def test_several_targets_come_back_in_their_order() -> None:
+    found = explained(asked()["classes"], ["top-2", product, 4, "dog - 0", squared], labels=LABELS)
     claims: list[Claim] = [
         lambda s, i: s[ranked(0)[i]],
         lambda s, i: s[ranked(1)[i]],
@@ -156,8 +117,8 @@ def test_several_targets_come_back_in_their_order(models: dict[str, Any]) -> Non
         assert_explains(e, NET, claim)
 
 
-def test_direction_of_one_of_several_outputs(models: dict[str, Any]) -> None:
-    up, down = explained(models["classes"], ["up:2", "down:3"])
+def test_direction_of_one_of_several_outputs() -> None:
+    up, down = explained(asked()["classes"], ["up:2", "down:3"])
     assert (up.target[0], down.target[0]) == (
         {"index": 2, "label": "class 2 up"},
         {"index": 3, "label": "class 3 down"},
@@ -170,20 +131,20 @@ def test_direction_of_one_of_several_outputs(models: dict[str, Any]) -> None:
     ("target", "sign", "label"),
     [("up", 1, "up"), ("down", -1, "down"), ("up:0", 1, "up"), ("down:0", -1, "down"), ("top", 1, "up")],
 )
-def test_regression(models: dict[str, Any], target: str, sign: int, label: str) -> None:
+def test_regression(target: str, sign: int, label: str) -> None:
     assert NUMBERS.min() < 0 < NUMBERS.max()  # "top" is "up" for a negative number too
-    (e,) = explained(models["number"], target)
+    (e,) = explained(asked()["number"], target)
     assert e.target == [{"index": 0, "label": label}] * 3
     assert e.top == [[]] * 3
     assert_explains(e, ONE, lambda s, i: sign * s[0])
-    (named,) = explained(models["number"], target, labels=["age"])
+    (named,) = explained(asked()["number"], target, labels=["age"])
     assert named.target[0]["label"] == f"age {label}"
 
 
 @pytest.mark.parametrize("labels", [None, ("ill", "well")])
-def test_binary_sigmoid(models: dict[str, Any], labels: tuple[str, ...] | None) -> None:
+def test_binary_sigmoid(labels: tuple[str, ...] | None) -> None:
     names = labels or ("class 0", "class 1")
-    no, yes, top, second = explained(models["binary"], [0, 1, "top-2"], labels=labels)
+    no, yes, top, second = explained(asked()["binary"], [0, 1, "top-2"], labels=labels)
     assert [e.target[0] for e in (no, yes)] == [{"index": i, "label": names[i]} for i in (0, 1)]
     assert_explains(no, ONE, lambda s, i: -s[0])
     assert_explains(yes, ONE, lambda s, i: s[0])
@@ -197,13 +158,13 @@ def test_binary_sigmoid(models: dict[str, Any], labels: tuple[str, ...] | None) 
         assert first_two[0]["probability"] > first_two[1]["probability"]
 
 
-def test_two_names_make_one_output_a_binary_classifier(models: dict[str, Any]) -> None:
-    (e,) = explained(models["number"], "ill", labels=("ill", "well"))
+def test_two_names_make_one_output_a_binary_classifier() -> None:
+    (e,) = explained(asked()["number"], "ill", labels=("ill", "well"))
     assert_explains(e, ONE, lambda s, i: -s[0])
 
 
-def test_a_softmax_is_left_out_and_gives_the_probabilities(models: dict[str, Any]) -> None:
-    (e,) = explained(models["softmax"], "top", top=2)
+def test_a_softmax_is_left_out_and_gives_the_probabilities() -> None:
+    (e,) = explained(asked()["softmax"], "top", top=2)
     assert e.head == "softmax"
     assert_explains(e, NET, lambda s, i: s[ranked(0)[i]])
     powers = np.exp(ANSWERS - ANSWERS.max(axis=1, keepdims=True))
@@ -213,21 +174,21 @@ def test_a_softmax_is_left_out_and_gives_the_probabilities(models: dict[str, Any
         assert e.top[i][0]["probability"] == pytest.approx(expected[i, ranked(0)[i]], rel=1e-9)
 
 
-def test_a_region_of_a_segmentation(models: dict[str, Any]) -> None:
+def test_a_region_of_a_segmentation() -> None:
     upper, single = np.zeros((2, 12, 12), bool)
     upper[:4] = single[7, 2] = True
-    first, second = explained(models["maps"], [sl.Region("dog", upper), sl.Region(3, single)], labels=LABELS)
+    first, second = explained(asked()["maps"], [sl.Region("dog", upper), sl.Region(3, single)], labels=LABELS)
     assert first.target[0] == {"index": 1, "label": "dog in a region of 48 cells"}
     assert_explains(first, MAPS, lambda s, i: s[:4, :, 1].sum())
     assert_explains(second, MAPS, lambda s, i: s[7, 2, 3])
     assert first.top == [[]] * 3
 
 
-def test_a_function_of_a_segmentation(models: dict[str, Any]) -> None:
+def test_a_function_of_a_segmentation() -> None:
     def corner(scores: Any) -> Any:
         return scores[2, 0, 1] if FRAMEWORK == "torch" else scores[0, 1, 2]
 
-    (e,) = explained(models["maps"], corner)
+    (e,) = explained(asked()["maps"], corner)
     assert_explains(e, MAPS, lambda s, i: s[0, 1, 2])
 
 
@@ -268,64 +229,17 @@ def fails(scores: Any) -> Any:
         ("maps", LABELS, sl.Region(0, np.ones((3, 4))), "a region of (3, 4)", "height and width"),
     ],
 )
-def test_a_target_that_is_not_there(
-    models: dict[str, Any], model: str, labels: Any, target: Any, given: str, fix: str
-) -> None:
+def test_a_target_that_is_not_there(model: str, labels: Any, target: Any, given: str, fix: str) -> None:
     for method in ("gradient", "occlusion"):  # occlusion asks the outputs of the images first in another way
         with pytest.raises(sl.TargetError) as error:
-            sl.explain(models[model], as_input(IMAGES), method=method, target=target, labels=labels)
+            sl.explain(asked()[model], as_input(IMAGES), method=method, target=target, labels=labels)
         assert str(error.value).count("\n") == 1
         assert given in error.value.given
         assert fix in error.value.fix
 
 
 @pytest.mark.parametrize(("model", "labels"), [("classes", LABELS[:4]), ("number", LABELS), ("maps", LABELS[:2])])
-def test_names_that_do_not_fit_the_outputs(models: dict[str, Any], model: str, labels: tuple[str, ...]) -> None:
+def test_names_that_do_not_fit_the_outputs(model: str, labels: tuple[str, ...]) -> None:
     target = sl.Region(0, np.ones((12, 12))) if model == "maps" else "top"
     with pytest.raises(sl.InputError, match=rf"^{len(labels)} labels were given; .*\n.*$"):
-        explained(models[model], target, labels=labels)
-
-
-@dataclass(frozen=True)
-class Counting:
-    """A model that counts its passes."""
-
-    model: Any
-    passes: list[tuple[bool, tuple[str, ...]]] = field(default_factory=list)  # whether a target was given; places
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)
-
-    def run(self, x: Any, **options: Any) -> Any:
-        self.passes.append((options.get("target") is not None, tuple(options.get("at", ()))))
-        return self.model.run(x, **options)
-
-
-def passes(
-    model: Any, target: Any, method: str, images: np.ndarray, **options: Any
-) -> list[tuple[bool, tuple[str, ...]]]:
-    loaded = sl.load(model, labels=options.pop("labels", None))
-    counting = Counting(loaded.model)
-    sl.explain(replace(loaded, model=counting), as_input(images), method=method, target=target, **options)
-    return counting.passes
-
-
-@pytest.mark.parametrize("target", ["top", "top-3", ["top", 2], 3, "dog", "dog - cat", "up:1", product, [1, "top-2"]])
-@pytest.mark.parametrize("method", ["gradient", "grad-cam", "guided-backprop"])
-def test_one_pass_answers_and_finds_the_target(models: dict[str, Any], method: str, target: Any) -> None:
-    assert [asked for asked, _ in passes(models["classes"], target, method, IMAGES, labels=LABELS)] == [True]
-
-
-@pytest.mark.parametrize(("model", "target"), [("binary", "top"), ("binary", 0), ("number", "up"), ("number", "down")])
-def test_one_pass_is_enough_for_one_output(models: dict[str, Any], model: str, target: Any) -> None:
-    assert len(passes(models[model], target, "gradient", IMAGES)) == 1
-
-
-def test_top_of_a_regression_costs_a_second_pass_only_where_the_number_is_negative(models: dict[str, Any]) -> None:
-    assert len(passes(models["number"], "top", "gradient", IMAGES[NUMBERS > 0])) == 1
-    assert len(passes(models["number"], "top", "gradient", IMAGES[NUMBERS < 0])) == 2
-
-
-def test_the_pass_that_reads_a_layer_answers_too(models: dict[str, Any]) -> None:
-    found = passes(models["classes"], 3, "gradient", IMAGES, layer="pool1")
-    assert found == [(False, ("pool1",)), (True, ("pool1",))]
+        explained(asked()[model], target, labels=labels)

@@ -1,0 +1,63 @@
+"""How many passes a question costs, and what each of them is asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sightline as sl
+from asked import IMAGES, LABELS, NUMBERS, as_input, asked
+
+FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
+
+
+def product(scores: Any) -> Any:
+    return scores[1] * scores[2] - scores[0]
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A model that counts its passes."""
+
+    model: Any
+    passes: list[tuple[bool, tuple[str, ...]]] = field(default_factory=list)  # whether a target was given; places
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def run(self, x: Any, **options: Any) -> Any:
+        self.passes.append((options.get("target") is not None, tuple(options.get("at", ()))))
+        return self.model.run(x, **options)
+
+
+def passes(
+    model: Any, target: Any, method: str, images: np.ndarray, **options: Any
+) -> list[tuple[bool, tuple[str, ...]]]:
+    loaded = sl.load(model, labels=options.pop("labels", None))
+    counting = Counting(loaded.model)
+    sl.explain(replace(loaded, model=counting), as_input(images), method=method, target=target, **options)
+    return counting.passes
+
+
+@pytest.mark.parametrize("target", ["top", "top-3", ["top", 2], 3, "dog", "dog - cat", "up:1", product, [1, "top-2"]])
+@pytest.mark.parametrize("method", ["gradient", "grad-cam", "guided-backprop"])
+def test_one_pass_answers_and_finds_the_target(method: str, target: Any) -> None:
+    assert [asked for asked, _ in passes(asked()["classes"], target, method, IMAGES, labels=LABELS)] == [True]
+
+
+@pytest.mark.parametrize(("model", "target"), [("binary", "top"), ("binary", 0), ("number", "up"), ("number", "down")])
+def test_one_pass_is_enough_for_one_output(model: str, target: Any) -> None:
+    assert len(passes(asked()[model], target, "gradient", IMAGES)) == 1
+
+
+def test_top_of_a_regression_costs_a_second_pass_only_where_the_number_is_negative() -> None:
+    assert len(passes(asked()["number"], "top", "gradient", IMAGES[NUMBERS > 0])) == 1
+    assert len(passes(asked()["number"], "top", "gradient", IMAGES[NUMBERS < 0])) == 2
+
+
+def test_the_pass_that_reads_a_layer_answers_too() -> None:
+    found = passes(asked()["classes"], 3, "gradient", IMAGES, layer="pool1")
+    assert found == [(False, ("pool1",)), (True, ("pool1",))]
