@@ -43,7 +43,7 @@ def compare(batch: int) -> list[Row]:
 
     loaded = sl.load(net)
     ours = {name: _ours(loaded, x, name) for name in METHODS}
-    best = minima({"F": lambda: forward(x), "FB": lambda: backward(x), **ours, **_peers(net, x)}, seconds=30)
+    best = minima({"F": lambda: forward(x), "FB": lambda: backward(x), **ours, **_peers(net, x)}, seconds=20)
     rows = [_row(batch, name, seconds, best) for name, seconds in best.items() if name not in ("F", "FB")]
     return rows + (_many(loaded, backward, x, net) if batch == 1 else [])
 
@@ -89,7 +89,7 @@ def _many(loaded: sl.Loaded, backward: Callable[[tf.Tensor], object], x: tf.Tens
             "smoothgrad": _ours(loaded, x, "smoothgrad", samples=STEPS),
             "smoothgrad: tf-keras-vis": lambda: saliency(score, x, smooth_samples=STEPS, normalize_map=False),
         },
-        seconds=30,
+        seconds=20,
         rounds=3,
     )
     rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]

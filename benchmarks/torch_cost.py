@@ -23,7 +23,7 @@ def compare(name: str, last: str, batch: int) -> list[Row]:
     plain = torch.randn(batch, 3, 224, 224)
     x = plain.contiguous(memory_format=torch.channels_last)  # the best layout, for the bare passes and for every peer
     classes = net(x).argmax(1).tolist()
-    loaded = sl.load(net)
+    loaded = sl.load(torchvision.models.get_model(name, weights=None).eval())  # a net that no peer has hooked
 
     def forward(images: torch.Tensor = x) -> None:
         with torch.inference_mode():
@@ -37,7 +37,7 @@ def compare(name: str, last: str, batch: int) -> list[Row]:
         m: _ours(loaded, x, m) for m in ("gradient", "input-x-gradient", "grad-cam", "guided-backprop", "deconvnet")
     }
     quick = {"F": forward, "FB": backward, **ours, **_peers(net, name, last, x, classes)}
-    rows = _rows(name, batch, minima(quick, seconds=25 if batch == 1 else 40))
+    rows = _rows(name, batch, minima(quick, seconds=20 if batch == 1 else 25))
     return rows + (_many(name, loaded, frozen, net, x, classes) if batch == 1 else [])
 
 
@@ -109,7 +109,7 @@ def _many(
                 x, nt_samples=STEPS, nt_samples_batch_size=chunk, target=classes, stdevs=1.0, abs=False
             ),
         },
-        seconds=30,
+        seconds=20,
         rounds=3,
     )
     rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]

@@ -21,7 +21,8 @@ FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 use_float64()
 
 NET = paper.small_net()
-IMAGES = np.random.default_rng(1).normal(size=(4, 12, 12, 3))
+RNG = np.random.default_rng(4)
+IMAGES = RNG.normal(size=(4, 12, 12, 3)) + 3 * RNG.normal(size=(4, 1, 1, 3))  # of two top classes
 FEW = {
     "steps": 4,
     "samples": 3,

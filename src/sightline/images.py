@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +52,20 @@ class Picture:
 
     pixels: Pixels
     name: str
+
+
+class LaterPicture(Picture):
+    """A picture that is drawn when it is first looked at: most maps of a large batch never are."""
+
+    def __init__(self, draw: Callable[[], Pixels], name: str) -> None:
+        """`draw` makes the pixels."""
+        self.__dict__.update(name=name, _draw=draw)
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The pixels (h, w, c) uint8."""
+        made: Pixels = self.__dict__["_draw"]()
+        return made
 
 
 def read(source: Source, *, max_pixels: int = MAX_PIXELS) -> Picture:

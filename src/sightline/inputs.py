@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sightline.arrays import Array, to_numpy
 from sightline.errors import InputError
-from sightline.images import MAX_PIXELS, Geometry, Picture, read
+from sightline.images import MAX_PIXELS, Geometry, LaterPicture, Picture, read
 from sightline.model import Model
 from sightline.preprocessing import Preprocessing
 
@@ -88,10 +89,10 @@ def _tensor(images: Any, model: Model, preprocessing: Preprocessing | None) -> G
             f"an array with {int((~np.isfinite(values)).sum())} values that are NaN or infinite was given.",
             "Find out where they come from: no map of such an image means anything.",
         )
-    shown = [_shown(image, preprocessing) for image in np.moveaxis(values, model.channel, -1)]
-    pictures = tuple(Picture(pixels, f"array {i}") for i, pixels in enumerate(shown))
-    geometries = tuple(Geometry(p.shape[:2], p.shape[:2], (0, 0, *p.shape[:2])) for p in shown)
-    return Given(model.array(images), pictures, geometries, False)
+    kept = np.moveaxis(values.copy(), model.channel, -1)  # the user may change theirs before a picture is drawn
+    pictures = tuple(LaterPicture(partial(_shown, image, preprocessing), f"array {i}") for i, image in enumerate(kept))
+    size = kept.shape[1:3]
+    return Given(model.array(images), pictures, (Geometry(size, size, (0, 0, *size)),) * len(kept), False)
 
 
 def _shown(image: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray:
@@ -99,4 +100,5 @@ def _shown(image: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray
     if preprocessing is not None and preprocessing.channels == image.shape[-1]:
         return preprocessing.undo(image)
     low, high = float(image.min()), float(image.max())
-    return np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
+    levels = (image - low) * (255 / max(high - low, 1e-12))
+    return np.rint(levels, out=levels).astype(np.uint8)

@@ -20,11 +20,33 @@ def picked(outputs: Array, picks: Array, signs: Array) -> Array:
     A pick is a class, or -1 - rank for the class of that rank in each image (0 the highest), so that no pass is spent
     on asking for it. One output z has two classes, 0 with the score -z and 1 with z. TargetError for a segmentation.
     """
+    return _picked(outputs, picks, signs, _every_rank)
+
+
+def picked_top(outputs: Array, picks: Array, signs: Array) -> Array:
+    """`picked` of classes and of the highest class alone, which needs no sorting."""
+    return _picked(outputs, picks, signs, _top_rank)
+
+
+def _every_rank(scores: Array) -> Array:
+    xp = namespace(scores)
+    return xp.argsort(xp.argsort(-scores, axis=-1), axis=-1)
+
+
+def _top_rank(scores: Array) -> Array:
+    """0 for the highest class and 1 for every other."""
+    xp = namespace(scores)
+    top = xp.argmax(scores, axis=-1)
+    classes = like(np.arange(scores.shape[1]), top)
+    return xp.where(classes == top[:, None], xp.zeros_like(classes), xp.ones_like(classes))
+
+
+def _picked(outputs: Array, picks: Array, signs: Array, ranks_of: Callable[[Array], Array]) -> Array:
     check_classes(outputs)
     xp = namespace(outputs)
     scores = outputs if outputs.shape[1] > 1 else xp.concat([-outputs, outputs], axis=-1)
     classes = like(np.arange(scores.shape[1]), picks)
-    ranks = xp.astype(xp.argsort(xp.argsort(-scores, axis=-1), axis=-1), picks.dtype)[:, None, None, :]
+    ranks = xp.astype(ranks_of(scores), picks.dtype)[:, None, None, :]
     scores = scores[:, None, None, :]
     named = (picks[..., None] == classes) | (picks[..., None] == -1 - ranks)
     terms = xp.where(named, scores, xp.zeros_like(scores)) * xp.astype(signs, scores.dtype)[..., None]
@@ -75,7 +97,8 @@ def name_of(function: Callable[..., object]) -> str:
 def pick_target(picks: np.ndarray, signs: np.ndarray, a: Array) -> Target:
     """The target of `picks` (n, k, terms) and their signs (k, terms), as arrays of the framework of `a`."""
     each = np.broadcast_to(signs, picks.shape)
-    return Target(picked, tuple(beside(np.array(values, np.int32), a) for values in (picks, each)))
+    score = picked_top if np.all((picks >= -1) | (picks == NOTHING)) else picked
+    return Target(score, tuple(beside(np.array(values, np.int32), a) for values in (picks, each)))
 
 
 def as_target(weights: np.ndarray, outputs: Array) -> Target:
