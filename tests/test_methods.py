@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,77 +12,22 @@ import pytest
 
 import paper
 from nets import build, native, use_float64
-from sightline.arrays import normal, to_numpy
+from rows import BASELINE, CLASSES, IMAGES, NET, Row, attribute, draws
 from sightline.frameworks import adapt
 from sightline.layers import choose_layer
 from sightline.method import METHODS
-from sightline.targets import as_target
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 use_float64()
 
-NET = paper.small_net()
-RNG = np.random.default_rng(7)
-IMAGES = RNG.normal(size=(2, 12, 12, 3))
-BASELINE = RNG.normal(size=(2, 12, 12, 3))
-CLASSES = (3, 1)  # two targets, for each image
+ROWS: list[Row] = [
+    row for path in sorted(Path(__file__).parent.glob("rows_*.py")) for row in import_module(path.stem).ROWS
+]
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
     return adapt(build(NET))
-
-
-def attribute(model: Any, name: str, **params: Any) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The attribution (k, n, h, w[, c]) of both classes by a method, channels last."""
-    x = native(IMAGES, model)
-    weights = np.zeros((len(CLASSES), len(IMAGES), 5))
-    for k, c in enumerate(CLASSES):
-        weights[k, :, c] = 1
-    params = {key: native(v, model) if isinstance(v, np.ndarray) else v for key, v in params.items()}
-    found, checks = METHODS[name].attribute(model, x, as_target(weights, x), **params)
-    found = to_numpy(found)
-    found = np.moveaxis(found, model.channel, -1) if found.ndim == 5 else found
-    return found, {key: to_numpy(v) for key, v in checks.items()}
-
-
-def draws(model: Any, count: int) -> np.ndarray:
-    """The noise that the framework draws."""
-    x = native(IMAGES, model)
-    return np.stack([np.moveaxis(to_numpy(normal(x, 5, k)), model.channel, -1) for k in range(count)])
-
-
-Row = tuple[
-    str, dict[str, Any], Callable[..., np.ndarray]
-]  # method, its options, its twin (model, image number, class)
-
-ROWS: list[Row] = [
-    ("gradient", {}, lambda m, i, c: paper.gradient(NET, IMAGES[i], c)),
-    ("input-x-gradient", {}, lambda m, i, c: paper.input_x_gradient(NET, IMAGES[i], c)),
-    ("guided-backprop", {}, lambda m, i, c: paper.guided_backprop(NET, IMAGES[i], c)),
-    ("deconvnet", {}, lambda m, i, c: paper.deconvnet(NET, IMAGES[i], c)),
-    ("grad-cam", {"layer": "relu2"}, lambda m, i, c: paper.grad_cam(NET, IMAGES[i], c, "relu2")),
-    ("grad-cam", {"layer": "conv1"}, lambda m, i, c: paper.grad_cam(NET, IMAGES[i], c, "conv1")),
-    ("guided-grad-cam", {"layer": "relu2"}, lambda m, i, c: paper.guided_grad_cam(NET, IMAGES[i], c, "relu2")),
-    (
-        "integrated-gradients",
-        {"baseline": BASELINE, "steps": 10},
-        lambda m, i, c: paper.integrated_gradients(NET, IMAGES[i], c, BASELINE[i], 10),
-    ),
-    (
-        "occlusion",
-        {"baseline": BASELINE, "window": 5, "stride": 3},
-        lambda m, i, c: paper.occlusion(NET, IMAGES[i], c, BASELINE[i], 5, 3),
-    ),
-    *(
-        (
-            "smoothgrad",
-            {"samples": 7, "noise": 0.2, "form": form, "random_state": 5},
-            lambda m, i, c, form=form: paper.smoothgrad(NET, IMAGES[i], c, draws(m, 7), 0.2, form),
-        )
-        for form in ("mean", "squared", "variance")
-    ),
-]
 
 
 def test_every_method_has_a_row() -> None:
