@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from sightline.errors import LayerError, nearest
@@ -45,15 +46,12 @@ def last_grid(layers: Sequence[Layer]) -> Layer:
     By shape and order alone. On VGG-16 it is the last convolution's ReLU; the max-pooling behind it and the average
     pooling, which leaves the shape as it is, come after. Raises LayerError where no layer has a grid.
     """
-    weighted = [i for i, layer in enumerate(layers) if layer.weighted and layer.grid]
-    if not weighted:
+    last = next((layer for layer in reversed(layers) if layer.weighted and layer.grid), None)
+    if last is None:
         raise LayerError(
             "a model was given in which no layer with weights has a height and width.",
             "Use a method that needs no layer, such as gradient or integrated-gradients.",
         )
-    last = layers[weighted[-1]]
-    for layer in layers[weighted[-1] + 1 :]:
-        if layer.grid != layers[weighted[-1]].grid:
-            break
-        last = layer
-    return last
+    at = next(i for i, layer in enumerate(layers) if layer is last)
+    same_size = takewhile(lambda layer: layer.grid == last.grid, layers[at:])
+    return [*same_size][-1]

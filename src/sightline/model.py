@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,7 +25,12 @@ class Layer:
     shape: tuple[int, ...]  # of one image
     channel: int = -1  # axis of the channels, counted from the end
     weighted: bool = False  # it has parameters of its own
-    object: Any = field(default=None, repr=False, compare=False)  # the framework's own layer
+    made_by: weakref.ref[Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def object(self) -> Any:
+        """The framework's own layer, for as long as it lives."""
+        return self.made_by and self.made_by()
 
     @property
     def grid(self) -> tuple[int, int] | None:

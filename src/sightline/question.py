@@ -86,8 +86,7 @@ class Question:
 
     def score(self) -> Array:
         """What is explained, (k, n)."""
-        target = self.target()
-        return target(self.outputs) if self._score is None else self._score
+        return self.target()(self.outputs) if self._score is None else self._score
 
     def _known(self) -> Settled:
         if self._settled is None:

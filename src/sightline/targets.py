@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -45,9 +46,14 @@ class Region:
 class Settled:
     """What is explained, once the model has answered."""
 
-    target: Target
+    make: Callable[[], Target]
     facts: list[list[Facts]]  # for each target, for each image
     as_guessed: bool  # so that the pass that asked by the guess need not be done again
+
+    @cached_property
+    def target(self) -> Target:
+        """The targets, for the passes after the one that settled them: many a method has none."""
+        return self.make()
 
 
 class Wanted(Protocol):
@@ -94,7 +100,7 @@ class Function:
     def settle(self, outputs: Array, head: str) -> Settled:
         """The function itself."""
         facts = {"index": None, "label": name_of(self.function)}
-        return Settled(self.guess(outputs), [[facts] * outputs.shape[0]], True)
+        return Settled(partial(self.guess, outputs), [[facts] * outputs.shape[0]], True)
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class Regions:
         """Weights of the outputs' own shape."""
         each = [_region(region, tuple(outputs.shape), self.labels) for region in self.regions]
         weights = np.stack([weights for weights, _ in each])
-        return Settled(as_target(weights, outputs), [[facts] * outputs.shape[0] for _, facts in each], False)
+        return Settled(partial(as_target, weights, outputs), [[facts] * outputs.shape[0] for _, facts in each], False)
 
 
 def _region(region: Region, shape: tuple[int, ...], labels: Sequence[str]) -> tuple[np.ndarray, Facts]:
@@ -164,7 +170,7 @@ class Picks:
             for pick, rows in zip(self.picks, np.moveaxis(classes, 1, 0))
         ]
         as_guessed = np.array_equal(_classes(guessed, order), classes)
-        return Settled(pick_target(classes, signs, outputs), facts, as_guessed)
+        return Settled(partial(pick_target, classes, signs, outputs), facts, as_guessed)
 
 
 def _arrays(terms: Sequence[Sequence[tuple[int, int]]]) -> tuple[np.ndarray, np.ndarray]:

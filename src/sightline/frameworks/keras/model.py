@@ -70,13 +70,14 @@ class KerasModel:
         x = self.array(x)[:1]
         arrays = Arrays(x, [value[:1] for value in self.others])
 
-        def survey() -> list[tuple[Place, weakref.ref[Operation], tuple[int, ...]]]:
+        def survey() -> list[Layer]:
             met = self.engine.survey(self.model, Ask(self.ends), arrays).met
-            return [(place, weakref.ref(op), shape[1:]) for place, op, shape in met if shape and None not in shape]
+            image = Layer("", "input", tuple(x.shape[1:]), self.channel)
+            shaped = [(place, op, shape[1:]) for place, op, shape in met if shape and None not in shape]
+            return [image, *(_layer(place, op, shape, self.channel) for place, op, shape in shaped)]
 
-        found = remembered(self.model, ("places", self.ends, tuple(x.shape), fingerprint(self.model)), survey)
-        image = Layer("", "input", tuple(x.shape[1:]), self.channel)
-        return [image, *(_layer(place, op(), shape, self.channel) for place, op, shape in found)]
+        key = ("places", self.ends, tuple(x.shape), fingerprint(self.model))
+        return list(remembered(self.model, key, survey))
 
     def run(
         self,
@@ -128,11 +129,11 @@ def _check_differentiable(at: Sequence[Place], x: Array) -> None:
         )
 
 
-def _layer(place: Place, op: Operation | None, shape: tuple[int, ...], image_channel: int) -> Layer:
+def _layer(place: Place, op: Operation, shape: tuple[int, ...], image_channel: int) -> Layer:
     order = getattr(op, "data_format", None)
     first = order == "channels_first" if order else image_channel != -1
     channel = -3 if first and len(shape) == 3 else -1
-    return Layer(place, type(op).__name__.lower(), shape, channel, bool(own_variables(op)), op)
+    return Layer(place, type(op).__name__.lower(), shape, channel, bool(own_variables(op)), weakref.ref(op))
 
 
 def _channel(model: keras.Model) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -52,26 +52,26 @@ class TorchModel:
     def places(self, x: torch.Tensor) -> list[Layer]:
         """The layers of the module as one pass of the first image meets them; remembered for each shape."""
         known = _LAYERS.setdefault(self.module, {})
-        named = self.module.named_modules()
-        modules = {name.replace("_orig_mod.", ""): m for name, m in named if name}  # the twin has no compiled shells
-        key = (tuple(x.shape[1:]), tuple((name, type(m)) for name, m in modules.items()))
+        key = (tuple(x.shape[1:]), _structure(self.module))
         if key not in known:
             known.clear()
             known[key] = self._meet(x if self.others else x[:1])
-        return [replace(layer, object=modules.get(layer.name.partition(":")[0])) for layer in known[key]]
+        return list(known[key])
 
     def _meet(self, x: torch.Tensor) -> list[Layer]:
         seen: Seen = {}
         module = twin(self.module, seen)
         layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
+        named = self.module.named_modules()
+        own = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}  # the twin has no compiled shells
 
         def meet(name: str, m: nn.Module, y: Any) -> None:
             calls[name] = calls.get(name, 0) + 1
             tensor = first_tensor(y)
             if tensor is not None and tensor.ndim > 1:
                 place = name if calls[name] == 1 else f"{name}:{calls[name]}"
-                kind, own = type(m).__name__.lower(), any(True for _ in m.parameters(recurse=False))
-                layers.append(Layer(place, kind, tuple(tensor.shape[1:]), self.channel, own))
+                kind, weighted = type(m).__name__.lower(), any(True for _ in m.parameters(recurse=False))
+                layers.append(Layer(place, kind, tuple(tensor.shape[1:]), self.channel, weighted, own.get(name)))
 
         for name, m in module.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule):
@@ -121,6 +121,16 @@ class TorchModel:
     def _call(self, module: nn.Module, x: torch.Tensor) -> Any:
         others = {name: _copies(self.array(value), x.shape[0]) for name, value in self.others.items()}
         return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+
+def _structure(module: nn.Module) -> tuple[Any, ...]:
+    """What a module is made of: the same modules under the same names, which is quick to compare."""
+    found, waiting = [], [module]
+    while waiting:
+        children = waiting.pop()._modules.items()
+        found += [(name, weakref.ref(child)) for name, child in children if child is not None]
+        waiting += [child for _, child in children if child is not None]
+    return tuple(found)
 
 
 def _copies(value: torch.Tensor, images: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from torch import nn
 from sightline.frameworks.torch.twin import Seen, twin
 
 Fields = dict[str, Any]
-Look = tuple[Fields, list[tuple[str, list[Any]]]]  # what a module holds; the order of each dictionary in it
+Look = tuple[list[Fields], list[tuple[int, str, list[Any]]]]  # what modules hold; the order of each dictionary in them
 Pair = tuple[Fields, str, torch.Tensor, torch.Tensor]  # where, under which name, the original's tensor, the twin's
 _NOTHING = torch.empty(0)
 
@@ -27,9 +27,9 @@ class Spare:
     """A twin, and what its original and itself looked like when it was made."""
 
     module: nn.Module
-    originals: list[tuple[nn.Module, Look]]  # without the root, which must stay free to be collected
+    originals: tuple[list[nn.Module], Look]  # without the root, which must stay free to be collected
     root: Look
-    own: list[tuple[nn.Module, Look]]
+    own: tuple[list[nn.Module], Look]  # of the twin, without those that write nothing of their own
     weights: list[Pair]
     buffers: list[Pair]
     plain: bool = False  # the fields above show every change
@@ -47,7 +47,7 @@ def borrowed(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` for this pass alone; afterwards it is kept if it came back as it went."""
     spare = _take(module) or _made(module)
     yield spare
-    if spare.clean and spare.plain and all(_same(part, look) for part, look in spare.own) and _emptied(spare):
+    if spare.clean and spare.plain and _same(*spare.own) and _emptied(spare):
         with _LOCK:
             _SPARES.setdefault(module, []).append(spare)
 
@@ -92,11 +92,13 @@ def _made(module: nn.Module) -> Spare:
     seen: Seen = {}
     new = twin(module, seen)
     pairs = [(old, its) for its, old in seen.values() if isinstance(old, nn.Module)]
+    parts = [old for old, _ in pairs if old is not module]
+    own = [its for _, its in pairs if not _writes_nothing(its)]
     spare = Spare(
         new,
-        [(old, _look(old)) for old, _ in pairs if old is not module],
-        _look(module),
-        [(its, _look(its)) for _, its in pairs],
+        (parts, _look(parts)),
+        _look([module]),
+        (own, _look(own)),
         [entry for old, its in pairs for entry in _tensors(old, its, "_parameters")],
         [entry for old, its in pairs for entry in _tensors(old, its, "_buffers")],
     )
@@ -116,11 +118,16 @@ def _tensors(old: nn.Module, its: nn.Module, kind: str) -> Iterator[Pair]:
     return ((where, name, value, ours[name]) for name, value in where.items() if value is not None)
 
 
-def _look(module: nn.Module) -> Look:
-    """What a module holds, its containers copied one level deep."""
-    fields = {key: _copied(value) for key, value in module.__dict__.copy().items()}
-    ordered = [(key, list(value)) for key, value in fields.items() if type(value) is dict and len(value) > 1]
-    return fields, [(key, order) for key, order in ordered if key not in ("_parameters", "_buffers")]
+def _look(modules: list[nn.Module]) -> Look:
+    """What modules hold, their containers copied one level deep."""
+    every = [{key: _copied(value) for key, value in module.__dict__.copy().items()} for module in modules]
+    orders = [
+        (i, key, list(value))
+        for i, fields in enumerate(every)
+        for key, value in fields.items()
+        if type(value) is dict and len(value) > 1 and key not in ("_parameters", "_buffers")
+    ]
+    return every, orders
 
 
 def _copied(value: Any) -> Any:
@@ -128,19 +135,25 @@ def _copied(value: Any) -> Any:
     return dict(value) if kind in (dict, OrderedDict) else kind(value) if kind in (list, set) else value
 
 
-def _same(module: nn.Module, look: Look) -> bool:
+def _same(modules: list[nn.Module], look: Look) -> bool:
     fields, orders = look
     try:
-        alike = bool(module.__dict__ == fields)  # by identity first, so that no tensor is compared
+        alike = [module.__dict__ for module in modules] == fields  # by identity first, so that no tensor is compared
     except (RuntimeError, ValueError, TypeError):  # another tensor or array stands there: its == is no truth value
         return False
-    return alike and all(list(module.__dict__[key]) == order for key, order in orders)  # == is blind to order
+    return alike and all(list(modules[i].__dict__[key]) == order for i, key, order in orders)  # == is blind to order
+
+
+def _writes_nothing(module: nn.Module) -> bool:
+    """Whether a module is one of torch's own, whose forward pass leaves its fields as they are."""
+    told = ("forward", "_forward_hooks", "_forward_pre_hooks")  # the user's own, who may write what they like
+    return type(module).__module__.startswith("torch.nn.modules.") and not any(map(module.__dict__.get, told))
 
 
 def _mirrors(spare: Spare, module: nn.Module) -> bool:
     return (
-        _same(module, spare.root)
-        and all(_same(part, look) for part, look in spare.originals)
+        _same([module], spare.root)
+        and _same(*spare.originals)
         and all(where.get(name) is t for where, name, t, _ in (*spare.weights, *spare.buffers))
     )
 
@@ -149,7 +162,7 @@ def _plain(spare: Spare, module: nn.Module) -> bool:
     """Whether the fields show every change: nothing was rebuilt deeper than they reach, and nothing leads to the root."""
     if any(t.is_inference() for _, _, t, _ in spare.weights):  # the twin has copies of these
         return False
-    parts = [fields for fields, _ in (spare.root, *(look for _, look in spare.originals))]
+    parts = [*spare.root[0], *spare.originals[1][0]]
     values = [value for fields in parts for key, value in fields.items() if key not in ("_parameters", "_buffers")]
     return all(_shallow(value, module) for value in values)
 
