@@ -2,25 +2,30 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-FRAMEWORKS := none torch keras-tensorflow keras-jax keras-torch
+FRAMEWORKS := keras-jax none torch keras-tensorflow keras-torch
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench docs clean
 
 demo: .venv/demo.ready
 	$(BIN)/sightline demo --out demo-out
 
-# One process a framework: two of them in one process can abort it, and a test must see only its own.
+# One process a framework, two at a time: two frameworks in one process can abort it, and a test must see only its own.
 test: .venv/dev.ready
-	@for framework in $(FRAMEWORKS); do \
-		echo "== $$framework"; \
-		SIGHTLINE_TEST_FRAMEWORK=$$framework $(BIN)/python -m pytest || exit 1; \
-	done
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(FRAMEWORKS:%=test-%)
+
+test-%: .venv/dev.ready
+	@echo "== $*" && SIGHTLINE_TEST_FRAMEWORK=$* $(BIN)/python -m pytest
 
 check: .venv/dev.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	SIGHTLINE_TEST_FRAMEWORK=none $(BIN)/python -m pytest tests/test_house.py tests/test_public.py
+
+# What the documentation shows of the methods, made from the registry again.
+docs: .venv/dev.ready
+	$(BIN)/python docs/make_pictures.py
+	$(BIN)/python docs/make_tables.py
 
 bench: .venv/bench.ready
 	$(BIN)/python -m benchmarks

@@ -40,7 +40,9 @@ No GPU was at hand for this table.
 F is a bare forward pass without a graph, FB a bare forward and input-gradient pass, both in the best memory layout (PyTorch)
 or compiled (TensorFlow), at the same batch. "cost / limit" is the contender's time over the passes that the method's
 definition needs times the bare pass: 1.00 is the limit. Contenders ran in turn in one process; the figures are minima
-over interleaved rounds. sightline's times are those of the whole `explain()`: from the input to the map on the host.
+over interleaved rounds. "sightline" is the whole `explain()`, from the input to the map and the facts on the host;
+"the method alone" starts from the model's own arrays and a target, and leaves the attribution on the model's device, as
+the peers do.
 The weights are random; they do not change the work.
 
 {table}

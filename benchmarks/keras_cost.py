@@ -15,10 +15,12 @@ import tensorflow as tf
 
 import sightline as sl
 from benchmarks.clock import minima
+from benchmarks.ours import contenders
 from benchmarks.table import Row, emit
 
 STEPS = 50
-METHODS = {"gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
+MANY = {"integrated-gradients": {"steps": STEPS}, "smoothgrad": {"samples": STEPS}}
+UNIT = {"gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
 
 
 def compare(batch: int) -> list[Row]:
@@ -42,14 +44,10 @@ def compare(batch: int) -> list[Row]:
         return tape.gradient(score, images)
 
     loaded = sl.load(net)
-    ours = {name: _ours(loaded, x, name) for name in METHODS}
+    ours = contenders(loaded, x, {name: {} for name in UNIT})
     best = minima({"F": lambda: forward(x), "FB": lambda: backward(x), **ours, **_peers(net, x)}, seconds=20)
     rows = [_row(batch, name, seconds, best) for name, seconds in best.items() if name not in ("F", "FB")]
     return rows + (_many(loaded, backward, x, net) if batch == 1 else [])
-
-
-def _ours(loaded: sl.Loaded, x: tf.Tensor, method: str, **options: object) -> Callable[[], object]:
-    return lambda: sl.explain(loaded, x, method=method, **options)
 
 
 def _peers(net: keras.Model, x: tf.Tensor) -> dict[str, Callable[[], object]]:
@@ -67,9 +65,9 @@ def _peers(net: keras.Model, x: tf.Tensor) -> dict[str, Callable[[], object]]:
 
 
 def _row(batch: int, contender: str, seconds: float, best: dict[str, float]) -> Row:
-    method, _, peer = contender.partition(": ")
-    unit = METHODS[method]
-    return Row("Keras/TensorFlow MobileNetV2", batch, method, peer or "sightline", unit, 1, seconds, best[unit])
+    method, _, by = contender.partition(": ")
+    unit = UNIT[method]
+    return Row("Keras/TensorFlow MobileNetV2", batch, method, by, unit, 1, seconds, best[unit])
 
 
 def _many(loaded: sl.Loaded, backward: Callable[[tf.Tensor], object], x: tf.Tensor, net: keras.Model) -> list[Row]:
@@ -85,8 +83,7 @@ def _many(loaded: sl.Loaded, backward: Callable[[tf.Tensor], object], x: tf.Tens
     best = minima(
         {
             "bare": lambda: [backward(pack) for pack in packs],
-            "integrated-gradients": _ours(loaded, x, "integrated-gradients", steps=STEPS),
-            "smoothgrad": _ours(loaded, x, "smoothgrad", samples=STEPS),
+            **contenders(loaded, x, MANY),
             "smoothgrad: tf-keras-vis": lambda: saliency(score, x, smooth_samples=STEPS, normalize_map=False),
         },
         seconds=20,
@@ -94,7 +91,7 @@ def _many(loaded: sl.Loaded, backward: Callable[[tf.Tensor], object], x: tf.Tens
     )
     rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]
     model = "Keras/TensorFlow MobileNetV2"
-    return [Row(model, 1, m, peer or "sightline", "FB", STEPS, s, best["bare"] / STEPS) for (m, _, peer), s in rows]
+    return [Row(model, 1, m, by, "FB", STEPS, s, best["bare"] / STEPS) for (m, _, by), s in rows]
 
 
 if __name__ == "__main__":

@@ -45,6 +45,6 @@ def markdown(rows: Iterable[Row]) -> str:
     ]
     for r in rows:
         limit = f"{r.passes} {r.unit}" if r.passes > 1 else f"1 {r.unit}"
-        ratio = f"**{r.ratio:.2f}**" if r.by == "sightline" else f"{r.ratio:.2f}"
+        ratio = f"**{r.ratio:.2f}**" if r.by.startswith("sightline") else f"{r.ratio:.2f}"
         lines.append(f"| {r.model} | {r.batch} | {r.method} | {r.by} | {limit} | {r.seconds * 1e3:.1f} | {ratio} |")
     return "\n".join(lines)

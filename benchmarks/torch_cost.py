@@ -10,9 +10,12 @@ import torchvision
 
 import sightline as sl
 from benchmarks.clock import minima
+from benchmarks.ours import contenders
 from benchmarks.table import Row, emit
 
 STEPS = 50
+UNIT = {"gradient": "FB", "input-x-gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
+MANY = {"integrated-gradients": {"steps": STEPS}, "smoothgrad": {"samples": STEPS}}
 
 
 def compare(name: str, last: str, batch: int) -> list[Row]:
@@ -33,16 +36,10 @@ def compare(name: str, last: str, batch: int) -> list[Row]:
         leaf = images.detach().requires_grad_()
         torch.autograd.grad(frozen(leaf).max(1).values.sum(), leaf)
 
-    ours = {
-        m: _ours(loaded, x, m) for m in ("gradient", "input-x-gradient", "grad-cam", "guided-backprop", "deconvnet")
-    }
+    ours = contenders(loaded, x, {method: {} for method in UNIT})
     quick = {"F": forward, "FB": backward, **ours, **_peers(net, name, last, x, classes)}
     rows = _rows(name, batch, minima(quick, seconds=20 if batch == 1 else 25))
     return rows + (_many(name, loaded, frozen, net, x, classes) if batch == 1 else [])
-
-
-def _ours(loaded: sl.Loaded, x: torch.Tensor, method: str, **options: object) -> Callable[[], object]:
-    return lambda: sl.explain(loaded, x, method=method, **options)
 
 
 def _peers(
@@ -70,14 +67,11 @@ def _peers(
 
 
 def _rows(name: str, batch: int, best: dict[str, float]) -> list[Row]:
-    unit = {"gradient": "FB", "input-x-gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
     rows = []
     for contender, seconds in best.items():
-        method, _, peer = contender.partition(": ")
-        if method in unit:
-            rows.append(
-                Row(f"torch {name}", batch, method, peer or "sightline", unit[method], 1, seconds, best[unit[method]])
-            )
+        method, _, by = contender.partition(": ")
+        if by:
+            rows.append(Row(f"torch {name}", batch, method, by, UNIT[method], 1, seconds, best[UNIT[method]]))
     rows.append(Row(f"torch {name}", batch, "bare FB", "", "F", 1, best["FB"], best["F"]))
     return rows
 
@@ -100,8 +94,7 @@ def _many(
     best = minima(
         {
             "bare": bare,
-            "integrated-gradients": _ours(loaded, x, "integrated-gradients", steps=STEPS),
-            "smoothgrad": _ours(loaded, x, "smoothgrad", samples=STEPS),
+            **contenders(loaded, x, MANY),
             "integrated-gradients: captum": lambda: path.attribute(
                 x, target=classes, n_steps=STEPS, internal_batch_size=chunk
             ),
@@ -113,10 +106,7 @@ def _many(
         rounds=3,
     )
     rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]
-    return [
-        Row(f"torch {name}", 1, m, peer or "sightline", "FB", STEPS, s, best["bare"] / STEPS)
-        for (m, _, peer), s in rows
-    ]
+    return [Row(f"torch {name}", 1, m, by, "FB", STEPS, s, best["bare"] / STEPS) for (m, _, by), s in rows]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ if FRAMEWORK not in CHOICES:
 if FRAMEWORK.startswith("keras-"):
     os.environ["KERAS_BACKEND"] = FRAMEWORK.removeprefix("keras-")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quick = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    os.environ.setdefault("XLA_FLAGS", quick)  # the nets are small: compiling them takes longer than running them
 
 ROOT = Path(__file__).parents[1]
 ASSETS = Path(os.environ.get("SIGHTLINE_ASSETS", ROOT.parent / "shared" / "assets"))

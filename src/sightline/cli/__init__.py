@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done; 1 some image failed; 2 wrong usage, or a model that cannot be loaded; 130 stopped by Ctrl-C.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _write_any_name()
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_args, **_kwargs: note(str(message))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
 from sightline.errors import ModelError
+from sightline.frameworks.silence import without_log_lines
 from sightline.model import Model
 from sightline.preprocessing import Preprocessing
 
@@ -37,8 +39,10 @@ def framework_of(model: Any) -> str | None:
 
 def room(framework: str) -> Any:
     """The subpackage of a framework; ModelError with the extra to install where the framework is missing."""
+    name = f"sightline.frameworks.{framework}"
     try:
-        return import_module(f"sightline.frameworks.{framework}")
+        with nullcontext() if name in sys.modules or framework != "keras" else without_log_lines():
+            return import_module(name)
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("sightline"):
             raise
