@@ -215,17 +215,20 @@ def finer_cam(net: Net, x: np.ndarray, target: int, layer: str, gamma: float, re
 
 
 def _units(maps: list[np.ndarray]) -> list[np.ndarray]:
-    size = max(m.shape for m in maps)
-    return [bilinear(m / m.max() if m.max() else m, size) for m in maps]
+    return [m / m.max() if m.max() else m for m in maps]
+
+
+def _finest(maps: list[np.ndarray]) -> list[np.ndarray]:
+    return [bilinear(m, max(other.shape for other in maps)) for m in maps]
 
 
 def layer_fusion(net: Net, x: np.ndarray, target: int, layers: list[str]) -> np.ndarray:
     maps = _units([layer_cam(net, x, target, layer) for layer in layers])
-    return np.max([np.tanh(2 * m) for m in maps], axis=0)
+    return np.max(_finest([np.tanh(2 * m) for m in maps]), axis=0)
 
 
 def refine_cam(net: Net, x: np.ndarray, target: int, layers: list[str]) -> np.ndarray:
-    return np.prod(_units([grad_cam_plus_plus(net, x, target, layer) for layer in layers]), axis=0)
+    return np.prod(_finest(_units([grad_cam_plus_plus(net, x, target, layer) for layer in layers])), axis=0)
 
 
 def augmented(x: np.ndarray, attribution: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -13,21 +13,24 @@ from sightline.methods._cam import over
 from sightline.model import Layer, Model, Target
 
 
-def maps_of(model: Model, x: Array, target: Target, of: str, layers: Any, params: dict[str, Any]) -> list[Array]:
-    """The maps (k, n, height, width) of the method `of` at each of `layers`, on the finest of their grids."""
+def unit_maps(model: Model, x: Array, target: Target, of: str, layers: Any, params: dict[str, Any]) -> list[Array]:
+    """The maps (k, n, height, width) of the method `of` at each of `layers`, each divided by its maximum."""
     if "layer" not in find(of).needs:
         raise MethodError(
             f"of={of!r} was given; expected a method that explains at a layer.", "Name a CAM, such as layer-cam."
         )
     chosen = list(_chosen(model.places(x), layers))
-    each = [find(of).attribute(model, x, target, **params | {"layer": layer})[0] for layer in chosen]
-    sizes = [tuple(cam.shape)[-2:] for cam in each]
+    return [_unit(find(of).attribute(model, x, target, **params | {"layer": layer})[0]) for layer in chosen]
+
+
+def on_finest(maps: Sequence[Array]) -> list[Array]:
+    """Maps of several grids, resized bilinearly to the finest of them."""
+    sizes = [tuple(one.shape)[-2:] for one in maps]
     height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
-    return [resize(cam, (height, width)) for cam in (to_unit(cam) for cam in each)]
+    return [one if size == (height, width) else resize(one, (height, width)) for one, size in zip(maps, sizes)]
 
 
-def to_unit(cam: Array) -> Array:
-    """The positive part of maps, divided by the maximum of each."""
+def _unit(cam: Array) -> Array:
     xp = namespace(cam)
     positive = xp.maximum(cam, xp.zeros_like(cam))
     return over(positive, xp.max(positive, axis=(-2, -1), keepdims=True))

@@ -7,7 +7,7 @@ from typing import Any
 
 from sightline.arrays import Array, namespace
 from sightline.method import method
-from sightline.methods._layers import maps_of
+from sightline.methods._layers import on_finest, unit_maps
 from sightline.model import Model, Target
 
 _GAMMA = 2  # Jiang et al. 2021, section III-C
@@ -23,10 +23,11 @@ def layer_fusion(
 ) -> Array:
     """Another method's maps of several layers, as one: the largest of them in each cell.
 
-    Each map's positive part is divided by its maximum, resized bilinearly to the finest grid among them, and scaled by
-    tanh(2 m), which the paper does for shallow layers and torchcam, as here, for all. `layers` are names, in a list or
+    Each map's positive part is divided by its maximum, scaled by tanh(2 m), which the paper does for shallow layers and
+    torchcam, as here, for all, and resized bilinearly to the finest grid among them. `layers` are names, in a list or
     with commas between; by default the last layer of every size of grid. Shape (k, n, height, width), between 0 and 1.
     Since each layer is divided by its own maximum, it cannot tell how much a layer matters.
     """
     xp = namespace(x)
-    return reduce(xp.maximum, [xp.tanh(_GAMMA * cam) for cam in maps_of(model, x, target, of, layers, params)])
+    maps = [xp.tanh(_GAMMA * cam) for cam in unit_maps(model, x, target, of, layers, params)]
+    return reduce(xp.maximum, on_finest(maps))

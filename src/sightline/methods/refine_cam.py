@@ -8,7 +8,7 @@ from typing import Any
 
 from sightline.arrays import Array
 from sightline.method import method
-from sightline.methods._layers import maps_of
+from sightline.methods._layers import on_finest, unit_maps
 from sightline.model import Model, Target
 
 
@@ -27,4 +27,4 @@ def refine_cam(
     width), between 0 and 1. (pytorch-grad-cam and torchcam also move each map's minimum to zero.) One layer that is
     blind to a place removes it from the product, whatever the others see there.
     """
-    return reduce(mul, maps_of(model, x, target, of, layers, params))
+    return reduce(mul, on_finest(unit_maps(model, x, target, of, layers, params)))
