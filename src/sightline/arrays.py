@@ -27,9 +27,15 @@ def _over_keras_ops() -> SimpleNamespace:
 
     same = "abs max min maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
     same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum argsort argmax"
+    same += " log tanh"
     names = {name: getattr(ops, name) for name in same.split()}
     return SimpleNamespace(
-        **names, concat=ops.concatenate, astype=ops.cast, permute_dims=ops.transpose, asarray=ops.convert_to_tensor
+        **names,
+        concat=ops.concatenate,
+        astype=ops.cast,
+        permute_dims=ops.transpose,
+        asarray=ops.convert_to_tensor,
+        linalg=SimpleNamespace(eigh=ops.eigh),
     )
 
 
@@ -67,6 +73,19 @@ def tile(a: Array, times: int) -> Array:
 def relu(a: Array) -> Array:
     """The positive part of `a`."""
     return namespace(a).maximum(a, namespace(a).zeros_like(a))
+
+
+def top_eigenvector(a: Array) -> tuple[Array, Array]:
+    """The largest eigenvalue (...) of symmetric matrices (..., n, n), and its unit eigenvector (..., n) up to its sign."""
+    values, vectors = namespace(a).linalg.eigh(a)
+    return values[..., -1], vectors[..., -1]
+
+
+def logsumexp(a: Array) -> Array:
+    """Logarithm of the sum of the exponentials over the last axis, which neither overflows nor underflows."""
+    xp = namespace(a)
+    top = xp.max(a, axis=-1, keepdims=True)
+    return xp.log(xp.sum(xp.exp(a - top), axis=-1)) + top[..., 0]
 
 
 def resize(a: Array, size: tuple[int, int]) -> Array:

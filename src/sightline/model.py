@@ -73,6 +73,21 @@ class Trace:
     head: str = ""  # "softmax" or "sigmoid" where the model ends in one
 
 
+Change = Callable[[Array, Array], Array]  # (outputs, scores) -> other scores
+
+
+@dataclass(frozen=True)
+class Then:
+    """What a target scores, and what is made of it; equal for equal parts, so that a compiled pass is used again."""
+
+    score: Callable[..., Array]
+    change: Change
+
+    def __call__(self, outputs: Array, *arrays: Array) -> Array:
+        """The changed scores (k, n)."""
+        return self.change(outputs, self.score(outputs, *arrays))
+
+
 @dataclass(frozen=True)
 class Target:
     """What is explained: `score(outputs, *arrays)` gives (k, n), k scores of n images.
@@ -91,6 +106,10 @@ class Target:
     def repeat(self, times: int) -> Target:
         """The same question of `times` copies of the images, behind each other."""
         return Target(self.score, tuple(tile(a, times) for a in self.arrays))
+
+    def then(self, change: Change) -> Target:
+        """Another question of the same images: its scores (k, n) are what `change(outputs, scores)` gives."""
+        return Target(Then(self.score, change), self.arrays)
 
 
 class Model(Protocol):

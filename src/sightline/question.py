@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sightline.arrays import Array
-from sightline.model import Edit, Layer, Model, Place, Rule, Target, Trace
+from sightline.model import Change, Edit, Layer, Model, Place, Rule, Target, Trace
 from sightline.targets import Facts, Settled, Wanted
 
 
@@ -16,10 +16,22 @@ class Asked:
     """Stands for the targets of a `Question` while a method runs, `times` copies of the images behind each other."""
 
     times: int = 1
+    changes: tuple[Change, ...] = ()  # of the scores, one after the other
 
     def repeat(self, times: int) -> Asked:
         """The same question of that many copies."""
-        return Asked(self.times * times)
+        return replace(self, times=self.times * times)
+
+    def then(self, change: Change) -> Asked:
+        """Another question of the same images, as `Target.then`."""
+        return replace(self, changes=(*self.changes, change))
+
+    def put(self, target: Target) -> Target:
+        """The question itself, once `target` is known."""
+        target = target.repeat(self.times)
+        for change in self.changes:
+            target = target.then(change)
+        return target
 
 
 @dataclass
@@ -67,13 +79,17 @@ class Question:
     ) -> Trace:
         """The model's own pass, the targets put in where a method asks with `Asked`."""
         asked = isinstance(target, Asked)
+        itself = asked and not target.changes
+        if self._settled is not None and x is self.x and itself and not at and not edit and rule is None:
+            return Trace(self.outputs, self.score(), head=self.head)  # known already
         if self._settled is None and x is self.x and not edit:
             guess = self.wanted.guess(x) if asked else target
             if guess is not None or not asked:
-                trace = self.model.run(x, at=at, target=guess, rule=rule)
-                if self._answer(trace, asked) or not asked:
+                put = target.put(guess) if asked else target
+                trace = self.model.run(x, at=at, target=put, rule=rule)
+                if self._answer(trace, itself) or not asked:
                     return trace
-        put = self.target().repeat(target.times) if asked else target
+        put = target.put(self.target()) if asked else target
         return self.model.run(x, at=at, edit=edit, target=put, rule=rule)
 
     def target(self) -> Target:

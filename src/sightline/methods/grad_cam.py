@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, namespace, relu
+from sightline.arrays import Array, namespace
 from sightline.method import method
+from sightline.methods._cam import SPACE, differentiated, weighed
 from sightline.model import Layer, Model, Target
 
 
@@ -20,8 +21,5 @@ def grad_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     Shape (k, n, height, width) of the layer's own grid, not negative. It cannot tell where within a cell of that grid,
     and a channel's one weight for the whole picture may light places that the score does not use.
     """
-    trace = model.run(x, at=[layer.name], target=target)
-    features, gradients = layer.spatial(trace.values[layer.name]), layer.spatial(trace.grads[layer.name])
-    xp = namespace(features)
-    weights = xp.mean(gradients, axis=(-3, -2), keepdims=True)
-    return relu(xp.sum(weights * features, axis=-1))
+    features, gradients = differentiated(model, x, target, layer)
+    return weighed(namespace(gradients).mean(gradients, axis=SPACE, keepdims=True), features)

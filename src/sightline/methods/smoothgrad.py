@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sightline.arrays import Array, namespace, normal, tile
+from sightline.arrays import Array, namespace, tile
 from sightline.method import Count, Size, find, method
+from sightline.methods._noise import noisy_copies
 from sightline.model import Model, Target
 from sightline.stream import groups, split
 
@@ -34,13 +35,11 @@ def smoothgrad(
     method smoothed. It shows what the neighbourhood of the image has in common, which need not be what the image has.
     """
     xp, smoothed = namespace(x), find(of)
-    axes = tuple(range(1, x.ndim))
-    deviation = noise * (xp.max(x, axis=axes, keepdims=True) - xp.min(x, axis=axes, keepdims=True))
+    copies = noisy_copies(x, noise, random_state)
     seen, mean, spread = 0, 0.0, 0.0
     for group in groups(model, x, range(samples)):
         count = len(group)
-        noise_of = xp.stack([normal(x, random_state, k) for k in group], axis=0)[:, None, ...]
-        pack = xp.reshape(x + deviation * noise_of, (-1, *x.shape[1:]))
+        pack = xp.reshape(copies(group), (-1, *x.shape[1:]))
         given = {name: tile(v, count) if getattr(v, "shape", None) == x.shape else v for name, v in params.items()}
         found, _ = smoothed.attribute(model, pack, target.repeat(count), **given)
         found = split(found * found if form == "squared" else found, count, 1)

@@ -1,0 +1,56 @@
+"""What Score-CAM and its kin share: channels as masks over the image, and the softmax of what the model makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sightline.arrays import Array, namespace, resize, to_numpy
+from sightline.methods._cam import image_size, over, recorded, weighed
+from sightline.model import Layer, Model, Target
+from sightline.stream import stream
+
+Change = Callable[[Array, int, int], Array]  # (the mask of a channel, the channel, the variant) -> another mask
+
+
+def score_weighted(
+    model: Model, x: Array, target: Target, layer: Layer, variants: Sequence[int], share: float, change: Change
+) -> Array:
+    """Feature map of `layer`, each channel weighed by the softmax of its score: the sum over its variants, by `share`.
+
+    A channel that is the same in every cell of an image has no mask there, and takes no part.
+    """
+    features, score = recorded(model, x, target, layer)
+    xp, size = namespace(features), image_size(model, x)
+    channels = xp.moveaxis(features, -1, 0)
+    varied = xp.max(channels, axis=(-2, -1)) > xp.min(channels, axis=(-2, -1))
+    live = [c for c, some in enumerate(to_numpy(xp.any(varied, axis=-1))) if some]
+
+    def masked(items: list[tuple[int, int]]) -> Array:
+        masks = [change(_mask(channels[c, ...], size, model.channel), c, variant) for c, variant in items]
+        return x * xp.stack(masks, axis=0)
+
+    found = [xp.zeros_like(score)] * channels.shape[0]
+    items = [(c, variant) for c in live for variant in variants]
+    for some, trace in stream(model, x, items, masked, target=target):
+        for i, (c, _) in enumerate(some):
+            found[c] = found[c] + share * trace.score[:, i, :]
+    weights = _softmax(xp.stack(found, axis=-1), xp.moveaxis(varied, 0, -1))
+    return weighed(weights[:, :, None, None, :], features)
+
+
+def _mask(channel: Array, size: tuple[int, int], axis: int) -> Array:
+    """A channel (n, h, w), as large as the images and between 0 and 1 in each of them, with an axis for their channels."""
+    xp, large = namespace(channel), resize(channel, size)
+    low = xp.min(large, axis=(-2, -1), keepdims=True)
+    high = xp.max(large, axis=(-2, -1), keepdims=True)
+    return xp.expand_dims(over(large - low, high - low), axis=axis)
+
+
+def _softmax(scores: Array, counted: Array) -> Array:
+    """Softmax of scores (k, n, channels) over those of the channels that are counted (n, channels)."""
+    xp = namespace(scores)
+    counted = xp.broadcast_to(counted[None, ...], tuple(scores.shape))
+    least = xp.min(scores, axis=-1, keepdims=True)
+    top = xp.max(xp.where(counted, scores, least + xp.zeros_like(scores)), axis=-1, keepdims=True)
+    powers = xp.where(counted, xp.exp(xp.minimum(scores - top, xp.zeros_like(scores))), xp.zeros_like(scores))
+    return over(powers, xp.sum(powers, axis=-1, keepdims=True))
