@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from sightline.errors import MethodError, nearest
-from sightline.method import AtLeast, Method
+from sightline.method import AtLeast, Method, Sides
 
 
 def settle_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +46,19 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     if type(None) in kinds:
         return None if value in (None, "none", "") else _checked(name, value, kinds[0])
     least = next((k for k in kinds if isinstance(k, AtLeast)), None)
+    if kinds[0] == get_args(Sides)[0]:
+        return _check_sides(name, value, least)
     return check_number(name, value, kinds[0], least) if kinds[0] in (int, float) else kinds[0](value)
+
+
+def _check_sides(name: str, value: Any, least: AtLeast | None) -> int | tuple[int, int]:
+    """One side, or height and width."""
+    parts = value.lower().split("x") if isinstance(value, str) else value
+    parts = parts if isinstance(parts, list | tuple) else [parts]
+    if len(parts) not in (1, 2):
+        raise MethodError(f"{name}={value!r} was given; expected one side, or two.", "Give one such as 5 or 5x9.")
+    first, *others = (check_number(name, part, int, least) for part in parts)
+    return (first, others[0]) if others else first
 
 
 def check_number(name: str, value: Any, kind: type, least: AtLeast | None) -> Any:

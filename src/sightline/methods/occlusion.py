@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from sightline.arrays import Array, like, namespace
-from sightline.method import Count, method
+from sightline.method import Sides, method
+from sightline.methods._masks import hidden, size_of
 from sightline.model import Model, Target
-from sightline.stream import stream
-
-Window = tuple[slice, slice]
 
 
 @method(family="perturbation", cost="1 F + 1 F a window", source="Zeiler and Fergus 2014, section 4.2, arXiv:1311.2901")
@@ -21,44 +17,39 @@ def occlusion(
     target: Target,
     *,
     baseline: Array = "black",
-    window: Count | None = None,
-    stride: Count | None = None,
+    window: Sides | None = None,
+    stride: Sides | None = None,
 ) -> Array:
     """How much the score falls when a window slides over the image and hides it behind the baseline.
 
     Shape (k, n, height, width), signed, in units of score; each pixel is the mean over the windows that cover it.
-    `window` is its side in pixels (default: an eighth of the image's shorter side), `stride` its step (default: half a
-    window). It cannot see evidence that is spread over more than one window, and the edge of the window is itself new
-    evidence.
+    `window` is its side in pixels, or height and width as "5x9" (default: an eighth of the image's shorter side),
+    `stride` its step (default: half a window). It cannot see evidence that is spread over more than one window, and the
+    edge of the window is itself new evidence.
     """
-    xp = namespace(x)
-    height, width = (side for axis, side in enumerate(x.shape) if axis and axis - x.ndim != model.channel)
-    side = window or max(1, min(height, width) // 8)
-    masks = [_mask(w, (height, width)) for w in _windows(height, width, side, stride or max(1, side // 2))]
+    xp, (height, width) = namespace(x), size_of(model, x)
+    sides = _pair(window or max(1, min(height, width) // 8))
+    steps = _pair(stride) if stride else (max(1, sides[0] // 2), max(1, sides[1] // 2))
+    rows, columns = (_strips(*line) for line in zip((height, width), sides, steps))
 
-    def hide(some: list[np.ndarray]) -> Array:
-        return xp.where(like(np.expand_dims(some, (1, model.channel)), x) > 0, baseline, x)
+    def keep(some: list[int]) -> np.ndarray:
+        row, column = np.divmod(some, len(columns))
+        return np.asarray(1 - (rows[row, :, None] * columns[column, None, :])[:, None])
 
     whole = model.run(x, target=target).score
-    total = xp.zeros_like(whole)[..., None, None]
-    for some, trace in stream(model, x, masks, hide, target=target):
-        fall = whole[:, None, :] - trace.score
-        total = total + xp.sum(fall[..., None, None] * like(np.expand_dims(some, 1), whole), axis=1)
-    return total / like(np.sum(masks, axis=0), whole)
+    total = xp.zeros_like(whole)[..., None]
+    for masks, score in hidden(model, x, target, baseline, range(len(rows) * len(columns)), keep):
+        fall = xp.moveaxis(whole[:, None, :] - score, 1, 2)
+        total = total + xp.matmul(fall, xp.reshape(1 - masks, (masks.shape[0], -1)))
+    return xp.reshape(total, (*whole.shape, height, width)) / like(np.outer(rows.sum(0), columns.sum(0)), whole)
 
 
-def _windows(height: int, width: int, side: int, stride: int) -> Iterator[Window]:
-    """Windows from the upper left corner until the far edges are reached; the last of a row may be cut by the edge."""
-    for top in _starts(height, side, stride):
-        for left in _starts(width, side, stride):
-            yield slice(top, top + side), slice(left, left + side)
+def _pair(sides: int | tuple[int, int]) -> tuple[int, int]:
+    return (sides, sides) if isinstance(sides, int) else sides
 
 
-def _starts(length: int, side: int, stride: int) -> range:
-    return range(0, max(length - side, 0) + stride if length > side else 1, stride)
-
-
-def _mask(window: Window, size: tuple[int, int]) -> np.ndarray:
-    mask = np.zeros(size, np.float32)
-    mask[window] = 1
-    return mask
+def _strips(length: int, side: int, stride: int) -> np.ndarray:
+    """What each window covers of one axis (windows, length): from the near edge until the far one is reached."""
+    starts = range(0, max(length - side, 0) + stride if length > side else 1, stride)
+    at = np.arange(length)
+    return np.stack([(at >= start) & (at < start + side) for start in starts]).astype(np.float64)

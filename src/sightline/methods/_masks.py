@@ -1,0 +1,70 @@
+"""What the perturbation methods share: hiding parts of the images behind a baseline, and the scores that are left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from sightline.arrays import Array, like, namespace, to_numpy
+from sightline.errors import MethodError
+from sightline.model import Model, Target
+from sightline.stream import stream
+
+Masks = Callable[[list[int]], np.ndarray]
+"""Of some items: how much of each pixel is kept, (items, images, height, width), or one for all images."""
+
+
+def size_of(model: Model, x: Array) -> tuple[int, int]:
+    """Height and width of the images; MethodError where what is explained has none."""
+    if x.ndim != 4:
+        raise MethodError(
+            f"a layer of shape {tuple(x.shape[1:])} was given; hiding parts needs height, width and channels.",
+            "Take a layer that has a grid in `sightline layers MODEL`, or the image.",
+        )
+    height, width = (side for axis, side in enumerate(x.shape) if axis and axis - x.ndim != model.channel)
+    return height, width
+
+
+def check_share(name: str, value: float) -> None:
+    """Raise MethodError for what is not between 0 and 1."""
+    if not 0 < value < 1:
+        raise MethodError(f"{name}={value!r} was given; expected a share between 0 and 1.", "Give one such as 0.5.")
+
+
+def blend(model: Model, x: Array, baseline: Array, masks: Array) -> Array:
+    """Images (..., n, *image) that are `x` where a mask (..., n or 1, height, width) is 1, and the baseline where 0."""
+    kept = namespace(masks).expand_dims(masks, axis=model.channel)
+    return kept * x + (1 - kept) * baseline
+
+
+def hidden(
+    model: Model, x: Array, target: Target, baseline: Array, items: Sequence[int], masks: Masks
+) -> Iterator[tuple[Array, Array]]:
+    """A pass full at a time: the masks of its items (m, n or 1, height, width), and the scores left (k, m, n)."""
+    made: list[Array] = []  # of the pass under way: they are needed once more with its scores
+
+    def perturb(some: list[int]) -> Array:
+        made[:] = [like(masks(some), x)]
+        return blend(model, x, baseline, made[0])
+
+    for _, trace in stream(model, x, items, perturb, target=target):
+        yield made[0], trace.score
+
+
+def scores(model: Model, x: Array, target: Target, baseline: Array, items: Sequence[int], masks: Masks) -> np.ndarray:
+    """The scores left by the masks of all items, (k, items, n), on the host in float64."""
+    each = [score for _, score in hidden(model, x, target, baseline, items, masks)]  # on the device until all is done
+    return np.concatenate([to_numpy(score) for score in each], axis=1).astype(np.float64)
+
+
+def ends(model: Model, x: Array, target: Target, baseline: Array) -> tuple[np.ndarray, np.ndarray]:
+    """The scores (k, n) of the images and of their baselines, on the host in float64."""
+    whole, none = (to_numpy(model.run(a, target=target).score).astype(np.float64) for a in (x, baseline))
+    return whole, none
+
+
+def blocks(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """`values` (..., rows, columns) over the pixels of `size`, each a block of its own."""
+    rows, columns = (np.arange(side) * cells // side for side, cells in zip(size, values.shape[-2:]))
+    return values[..., rows[:, None], columns]
