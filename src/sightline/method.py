@@ -23,6 +23,7 @@ class AtLeast:
 
 Count = Annotated[int, AtLeast(1)]
 Size = Annotated[float, AtLeast(0)]
+Baselines = Annotated[Array, "several"]  # a tuple of what `baseline` gives one of
 
 
 @dataclass(frozen=True)

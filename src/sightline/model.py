@@ -24,6 +24,8 @@ class Layer:
     shape: tuple[int, ...]  # of one image
     channel: int = -1  # axis of the channels, counted from the end
     weighted: bool = False  # it has parameters of its own
+    parameters: tuple[Place, ...] = ()  # the places of these
+    activation: str = ""  # the activation that it applies itself, "relu", after its weights if it has any
     object: Any = field(default=None, repr=False, compare=False)  # the framework's own layer
 
     @property
@@ -53,7 +55,17 @@ class Op:
 
 
 Back = Callable[[Array, Array], tuple[Array, ...]]  # (y, grad_y) -> a gradient for each of the operation's args
-Rule = Callable[[Op], Back | None]  # None: the derivative
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Another operation in the place of one: what it gives, and its backward pass."""
+
+    forward: Callable[..., Array]  # (*args) -> y
+    back: Back
+
+
+Rule = Callable[[Op], Back | Instead | None]  # None: the derivative
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,21 @@ class Target:
     def repeat(self, times: int) -> Target:
         """The same question of `times` copies of the images, behind each other."""
         return Target(self.score, tuple(tile(a, times) for a in self.arrays))
+
+    def only(self, row: int) -> Target:
+        """One of the k scores, as a target of its own."""
+        return Target(_Row(self.score, row), self.arrays)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One of the scores of a target; equal for an equal question."""
+
+    score: Callable[..., Array]
+    row: int
+
+    def __call__(self, outputs: Array, *arrays: Array) -> Array:
+        return self.score(outputs, *arrays)[self.row : self.row + 1, ...]
 
 
 class Model(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sightline.arrays import Array
@@ -16,10 +16,20 @@ class Asked:
     """Stands for the targets of a `Question` while a method runs, `times` copies of the images behind each other."""
 
     times: int = 1
+    row: int | None = None  # which of the targets; None for all
 
     def repeat(self, times: int) -> Asked:
         """The same question of that many copies."""
-        return Asked(self.times * times)
+        return replace(self, times=self.times * times)
+
+    def only(self, row: int) -> Asked:
+        """One of the targets alone."""
+        return replace(self, row=row)
+
+    def put(self, target: Target) -> Target:
+        """The targets themselves, as they are asked."""
+        repeated = target.repeat(self.times)
+        return repeated if self.row is None else repeated.only(self.row)
 
 
 @dataclass
@@ -67,13 +77,13 @@ class Question:
     ) -> Trace:
         """The model's own pass, the targets put in where a method asks with `Asked`."""
         asked = isinstance(target, Asked)
-        if self._settled is None and x is self.x and not edit:
+        if self._settled is None and x is self.x and not edit and not (asked and target.row is not None):
             guess = self.wanted.guess(x) if asked else target
             if guess is not None or not asked:
                 trace = self.model.run(x, at=at, target=guess, rule=rule)
                 if self._answer(trace, asked) or not asked:
                     return trace
-        put = self.target().repeat(target.times) if asked else target
+        put = target.put(self.target()) if asked else target
         return self.model.run(x, at=at, edit=edit, target=put, rule=rule)
 
     def target(self) -> Target:

@@ -70,8 +70,9 @@ class TorchModel:
             tensor = first_tensor(y)
             if tensor is not None and tensor.ndim > 1:
                 place = name if calls[name] == 1 else f"{name}:{calls[name]}"
-                kind, own = type(m).__name__.lower(), any(True for _ in m.parameters(recurse=False))
-                layers.append(Layer(place, kind, tuple(tensor.shape[1:]), self.channel, own))
+                own = tuple(f"={name}.{key}" for key, _ in m.named_parameters(recurse=False))
+                shape = tuple(tensor.shape[1:])
+                layers.append(Layer(place, type(m).__name__.lower(), shape, self.channel, bool(own), own))
 
         for name, m in module.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule):
