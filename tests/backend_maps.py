@@ -39,7 +39,7 @@ def small_maps(nested: bool) -> dict[str, np.ndarray]:
 
 def _native(name: str, loaded: sl.Loaded, x: Any, few: dict[str, int]) -> np.ndarray:
     method = METHODS[name]
-    params = settle_params(method, {key: v for key, v in few.items() if key in method.params})
+    params = settle_params(method, {key: v for key, v in few.items() if method.takes(key, {})})
     return ask(Request(method, params, ["top"], None, None, 0.0), loaded, None, x).attribution
 
 
@@ -50,7 +50,7 @@ def photograph_maps(assets: Path) -> dict[str, np.ndarray]:
     for name, method in METHODS.items():
         if "a channel" in method.cost:  # there are 1,280
             continue
-        options = {key: v for key, v in FEW.items() if key in method.params}
+        options = {key: v for key, v in FEW.items() if method.takes(key, {})}
         answer = sl.explain(loaded, assets / "images" / "cat.png", method=name, **options)
         assert isinstance(answer, sl.Explanation)
         found[name] = answer.map

@@ -138,7 +138,7 @@ QUICK = [name for name, method in sorted(METHODS.items()) if "a channel" not in 
 @pytest.mark.parametrize("name", QUICK)
 def test_in_float32_a_batch_gives_what_each_image_gives(trained: nn.Module, assets: Path, name: str) -> None:
     files = [assets / "images" / name for name in ("cat.png", "daisy.png", "parrot.jpg", "poodle.png")]
-    few = {key: value for key, value in FEW.items() if key in METHODS[name].params}
+    few = {key: value for key, value in FEW.items() if METHODS[name].takes(key, {})}
     together = sl.explain(trained, files, method=name, preprocess=PREPROCESS, **few)
     alone = sl.explain(trained, files[3], method=name, preprocess=PREPROCESS, **few)
     assert np.corrcoef(together.map[3].ravel(), alone.map[0].ravel())[0, 1] > 0.9999

@@ -27,7 +27,7 @@ def _over_keras_ops() -> SimpleNamespace:
 
     same = "abs max min maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
     same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum argsort argmax"
-    same += " log tanh"
+    same += " log log1p sort tanh"
     names = {name: getattr(ops, name) for name in same.split()}
     return SimpleNamespace(
         **names,

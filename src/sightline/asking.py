@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from sightline.arrays import Array, to_numpy
-from sightline.baselines import baseline_for
+from sightline.baselines import NAMES, baseline_for, specs_of
+from sightline.errors import MethodError
 from sightline.layers import choose_layer
 from sightline.load import Loaded
-from sightline.method import Method
+from sightline.method import Baselines, Method
 from sightline.model import Layer, Model, Tail
 from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Question
@@ -49,18 +51,14 @@ def ask(request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x
     """Run a method over the images `x`, a pass full of them at a time."""
     asked = wanted(request.targets, loaded.labels)
     layer = _layer(request, loaded.model, x)
-    options = dict(request.params)
-    if "baseline" in options:
-        options["baseline"] = baseline_for(
-            options["baseline"], x, loaded.model.channel, preprocessing, request.random_state
-        )
+    baselines = _baselines(request, loaded.model, preprocessing, x)
     bound = bool(getattr(loaded.model, "others", None))  # its other inputs belong to these very images
     size = x.shape[0] if bound else loaded.model.chunk
     parts, count = [], x.shape[0]
     for i in range(0, count, size):
         rows = slice(i, min(i + size, count))
         part = x if count <= size else x[rows, ...]
-        own = options | ({"baseline": options["baseline"][rows, ...]} if "baseline" in options else {})
+        own = {**request.params, **{name: _each(partial(_rows, rows=rows), given) for name, given in baselines.items()}}
         parts.append(_together([_part(request.method, own, Question(loaded.model, part, w), layer) for w in asked], 0))
     return _together(parts, 1)
 
@@ -71,6 +69,45 @@ def _layer(request: Request, model: Model, x: Array) -> Layer | None:
     return choose_layer(model.places(x), request.layer)
 
 
+def _baselines(
+    request: Request, model: Model, preprocessing: Preprocessing | None, x: Array
+) -> dict[str, Array | tuple[Array, ...]]:
+    """What the options that are baselines stand for: an array like `x`, or a tuple of them where a method takes many.
+
+    A background that is the same for every image is there once, for however many images.
+    """
+    hints = {**request.method.base(request.params).hints, **request.method.hints}
+    found: dict[str, Array | tuple[Array, ...]] = {}
+    for name in {"baseline", "backgrounds"} & set(request.params):
+        specs = specs_of(request.params[name], images=name == "backgrounds")
+        if len(specs) > 1 and hints[name] != Baselines:
+            raise MethodError(
+                f"{name}={request.params[name]!r} was given; {request.method.name} takes one.",
+                "Give one, or use integrated-gradients, which takes the mean over several.",
+            )
+        each = tuple(
+            baseline_for(spec, _owners(spec, name, model, x), model.channel, preprocessing, request.random_state)
+            for spec in specs
+        )
+        found[name] = each if hints[name] == Baselines else each[0]
+    return found
+
+
+def _owners(spec: Any, name: str, model: Model, x: Array) -> Array:
+    """The images that a baseline is made for: one is enough for a background that all of them share."""
+    own = name == "baseline" or (isinstance(spec, str) and spec in NAMES) or getattr(model, "others", None)
+    return x if own else x[:1, ...]
+
+
+def _each(change: Callable[[Array], Array], given: Array | tuple[Array, ...]) -> Array | tuple[Array, ...]:
+    """`change` of an array, or of each of several."""
+    return tuple(map(change, given)) if isinstance(given, tuple) else change(given)
+
+
+def _rows(a: Array, rows: slice) -> Array:
+    return a if a.shape[0] == 1 else a[rows, ...]
+
+
 def _part(method: Method, options: dict[str, Any], question: Question, layer: Layer | None) -> Found:
     model: Model = question
     image = question.x
@@ -78,9 +115,9 @@ def _part(method: Method, options: dict[str, Any], question: Question, layer: La
         options = options | {"layer": layer}
     elif layer is not None:  # the method explains the layer's output: the rest of the model is a model too
         image = question.run(image, at=[layer.name]).values[layer.name]
-        if "baseline" in options:
-            there = question.run(options["baseline"], at=[layer.name]).values[layer.name]
-            options = options | {"baseline": there}
+        for name in {"baseline", "backgrounds"} & set(options):
+            there = _each(lambda b: question.run(b, at=[layer.name]).values[layer.name], options[name])
+            options = options | {name: there}
         model = Tail(question, layer, question.x)
     attribution, checks = method.attribute(model, image, Asked(), **options)
     return Found(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,21 @@ def baseline_for(spec: Any, x: Array, channel: int, preprocessing: Preprocessing
     else:
         values = _fitted(_picture(spec, preprocessing), images.shape)
     return like(np.ascontiguousarray(np.moveaxis(values, -1, channel)).astype(images.dtype), x)
+
+
+def specs_of(spec: Any, images: bool = False) -> list[Any]:
+    """Each of several baselines: those of a list, or of names with "+" between them; one alone in a list.
+
+    Where they are `images` of their own, as a background's are, each image of an array of four axes is one.
+    """
+    if isinstance(spec, list | tuple):
+        found = [each for one in spec for each in specs_of(one, images)]
+        if not found:
+            raise MethodError("an empty list of baselines was given.", f"Give at least one, such as {NAMES[0]!r}.")
+        return found
+    if isinstance(spec, str) and "+" in spec[1:] and _number(spec) is None and not Path(spec).exists():
+        return [name.strip() for name in spec.split("+")]
+    return list(spec) if images and getattr(spec, "ndim", 0) == 4 else [spec]
 
 
 def _number(spec: Any) -> float | None:
@@ -94,8 +110,6 @@ def _picture(spec: Any, preprocessing: Preprocessing | None) -> np.ndarray:
             f"baseline {spec!r} was given; without preprocessing only {', '.join(NAMES)}, numbers and arrays are known.",
             nearest(str(spec), NAMES, "the list before, or declare the preprocessing"),
         )
-    from pathlib import Path
-
     if isinstance(spec, str) and not Path(spec).exists():
         raise MethodError(
             f"baseline {spec!r} was given; expected {', '.join(NAMES)}, a number, an array or a picture.",

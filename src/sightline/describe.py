@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from sightline.pictures import smooth
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import reduced
 from sightline.scores import answers, probabilities
+
+_BLIND = 0.005  # share of an image's pixels from which a reader is told that the baseline hides them
+_FEW = 8  # of several baselines, so many are told by name
 
 
 def describe(
@@ -49,7 +53,7 @@ def describe(
             smooth=request.smooth,
             head=found.head,
             preprocessing=str(preprocessing) if preprocessing and given.preprocessed else None,
-            notes=loaded.notes,
+            notes=(*loaded.notes, *_blindness(request, found.checks, k)),
             seconds=seconds / len(found.targets),
             versions=loaded.versions,
             pictures=given.pictures,
@@ -86,11 +90,25 @@ def _top(found: Found, loaded: Loaded, count: int) -> list[list[dict[str, Any]]]
     ]
 
 
+def _blindness(request: Request, checks: Mapping[str, np.ndarray], k: int) -> list[str]:
+    """A warning where a part of an image looks like the baseline, so that a path from there gives it next to nothing."""
+    share = float(checks["blind"][k].max()) if "blind" in checks else 0.0
+    if share < _BLIND:
+        return []
+    given = next(_told(request.params[name]) for name in ("baseline", "backgrounds") if name in request.params)
+    return [
+        f"{share:.1%} of the pixels look like the baseline ({given}), so that {request.method.name} gives them next to "
+        "nothing, whatever they mean; compare another baseline, or the mean over several, such as black+white"
+    ]
+
+
 def _told(value: Any) -> Any:
     """An option as JSON can tell it."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, list | tuple) and len(value) <= _FEW:
+        return "+".join(str(_told(each)) for each in value)
     plain = isinstance(value, str | int | float | type(None))
     return value if plain else f"{type(value).__name__} {tuple(getattr(value, 'shape', ())) or ''}".strip()

@@ -25,6 +25,8 @@ class Layer:
     shape: tuple[int, ...]  # of one image
     channel: int = -1  # axis of the channels, counted from the end
     weighted: bool = False  # it has parameters of its own
+    parameters: tuple[Place, ...] = ()  # the places of these
+    activation: str = ""  # the activation that it applies itself, "relu", after its weights if it has any
     made_by: weakref.ref[Any] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -59,7 +61,17 @@ class Op:
 
 
 Back = Callable[[Array, Array], tuple[Array, ...]]  # (y, grad_y) -> a gradient for each of the operation's args
-Rule = Callable[[Op], Back | None]  # None: the derivative
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Another operation in the place of one: what it gives, and its backward pass."""
+
+    forward: Callable[..., Array]  # (*args) -> y
+    back: Back
+
+
+Rule = Callable[[Op], Back | Instead | None]  # None: the derivative
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,21 @@ class Target:
     def then(self, change: Change) -> Target:
         """Another question of the same images: its scores (k, n) are what `change(outputs, scores)` gives."""
         return Target(Then(self.score, change), self.arrays)
+
+    def only(self, row: int) -> Target:
+        """One of the k scores, as a target of its own."""
+        return self.then(Row(row))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of the scores of a target; equal for an equal question."""
+
+    row: int
+
+    def __call__(self, outputs: Array, scores: Array) -> Array:
+        """The scores (1, n)."""
+        return scores[self.row : self.row + 1, ...]
 
 
 class Model(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sightline.arrays import Array
-from sightline.model import Change, Edit, Layer, Model, Place, Rule, Target, Trace
+from sightline.model import Change, Edit, Layer, Model, Place, Row, Rule, Target, Trace
 from sightline.targets import Facts, Settled, Wanted
 
 
@@ -25,6 +25,10 @@ class Asked:
     def then(self, change: Change) -> Asked:
         """Another question of the same images, as `Target.then`."""
         return replace(self, changes=(*self.changes, change))
+
+    def only(self, row: int) -> Asked:
+        """One of the targets alone, as `Target.only`."""
+        return self.then(Row(row))
 
     def put(self, target: Target) -> Target:
         """The question itself, once `target` is known."""

@@ -40,7 +40,7 @@ def smoothgrad(
     for group in groups(model, x, range(samples)):
         count = len(group)
         pack = xp.reshape(copies(group), (-1, *x.shape[1:]))
-        given = {name: tile(v, count) if getattr(v, "shape", None) == x.shape else v for name, v in params.items()}
+        given = {name: _tiled(v, count, x) for name, v in params.items()}
         found, _ = smoothed.attribute(model, pack, target.repeat(count), **given)
         found = split(found * found if form == "squared" else found, count, 1)
         step = xp.mean(found, axis=1) - mean
@@ -50,3 +50,10 @@ def smoothgrad(
         seen += count
         mean = mean + step * (count / seen)
     return spread / seen if form == "variance" else mean
+
+
+def _tiled(value: Any, count: int, x: Array) -> Any:
+    """An option for that many copies of the images: a baseline, or each of several, goes with them."""
+    if isinstance(value, tuple):
+        return tuple(_tiled(each, count, x) for each in value)
+    return tile(value, count) if getattr(value, "shape", None) == x.shape else value

@@ -21,7 +21,7 @@ from keras.src.activations.activations import ReLU
 from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
-from sightline.model import Back, Edit, Op, Place, Rule
+from sightline.model import Back, Edit, Instead, Op, Place, Rule
 
 _local = threading.local()
 _operate = Operation.__call__
@@ -154,16 +154,17 @@ class Pass:
         """`forward` of the operation's argument, with the backward pass that the rule gives it."""
         assert self.rule is not None
         rule, (x,) = self.rule, op.args
-        if rule(op) is None:
+        found = rule(op)
+        if found is None:
             return forward(x)
         self.hits += 1
 
         def back_of(x: Array) -> Back:
             back = rule(replace(op, args=(x,)))
             assert back is not None
-            return back
+            return back.back if isinstance(back, Instead) else back
 
-        return self.engine.bend(forward, back_of, x)
+        return self.engine.bend(found.forward if isinstance(found, Instead) else forward, back_of, x)
 
 
 def own_variables(op: Operation | None) -> list[Any]:

@@ -133,7 +133,16 @@ def _layer(place: Place, op: Operation, shape: tuple[int, ...], image_channel: i
     order = getattr(op, "data_format", None)
     first = order == "channels_first" if order else image_channel != -1
     channel = -3 if first and len(shape) == 3 else -1
-    return Layer(place, type(op).__name__.lower(), shape, channel, bool(own_variables(op)), weakref.ref(op))
+    own = tuple(f"={place}/{variable.name}" for variable in own_variables(op))
+    return Layer(place, type(op).__name__.lower(), shape, channel, bool(own), own, _activation(op), weakref.ref(op))
+
+
+def _activation(op: Operation) -> str:
+    """The activation that a layer applies itself; "" for none."""
+    if isinstance(op, keras.layers.ReLU) and op.max_value is not None:
+        return f"relu{op.max_value:g}"
+    name = getattr(getattr(op, "activation", None), "__name__", "")
+    return "" if name == "linear" else name
 
 
 def _channel(model: keras.Model) -> int:

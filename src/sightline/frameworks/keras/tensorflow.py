@@ -16,7 +16,7 @@ from sightline.arrays import Array
 from sightline.errors import ModelError
 from sightline.frameworks.keras.gate import Engine, Pass
 from sightline.frameworks.keras.passes import Arrays, Ask, check_met, edits, fingerprint, forward, remembered, scores
-from sightline.model import Back, Op, Place, Trace
+from sightline.model import Back, Instead, Op, Place, Trace
 
 _RULED, _RAW = "SightlineRuled", "SightlineRaw"
 _LIMITS = {"Relu": math.inf, "Relu6": 6.0}
@@ -96,6 +96,11 @@ class _Pass(Pass):
             return _vjp(lambda x: tf.minimum(tf.nn.relu(x), tf.cast(limit, x.dtype)), x)
 
         back = self.rule(Op("relu", place, (op.inputs[0],), {"limit": _LIMITS[op.type]}, again))
+        if isinstance(back, Instead):
+            raise ModelError(
+                f"the model calls tf.nn.relu itself in {place!r}, where nothing can stand in its place.",
+                "Write keras.ops.relu in the layer's call, or use a method without a backward rule.",
+            )
         if back is not None:
             self.hits += 1
             _backs[op.graph][op.name] = back

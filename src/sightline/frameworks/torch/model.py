@@ -63,15 +63,17 @@ class TorchModel:
         module = twin(self.module, seen)
         layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
         named = self.module.named_modules()
-        own = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}  # the twin has no compiled shells
+        # the twin has no compiled shells
+        originals = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}
 
         def meet(name: str, m: nn.Module, y: Any) -> None:
             calls[name] = calls.get(name, 0) + 1
             tensor = first_tensor(y)
             if tensor is not None and tensor.ndim > 1:
                 place = name if calls[name] == 1 else f"{name}:{calls[name]}"
-                kind, weighted = type(m).__name__.lower(), any(True for _ in m.parameters(recurse=False))
-                layers.append(Layer(place, kind, tuple(tensor.shape[1:]), self.channel, weighted, own.get(name)))
+                own = tuple(f"={name}.{key}" for key, _ in m.named_parameters(recurse=False))
+                kind, shape = type(m).__name__.lower(), tuple(tensor.shape[1:])
+                layers.append(Layer(place, kind, shape, self.channel, bool(own), own, made_by=originals.get(name)))
 
         for name, m in module.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule):

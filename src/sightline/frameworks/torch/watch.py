@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from sightline.frameworks.torch.ops import SHAPE, SIGMOID, SOFTMAX, kind_of
-from sightline.model import Op, Rule
+from sightline.model import Instead, Op, Rule
 
 _WEIGHTS = {
     "conv": {"weight": 1, "bias": 2},
@@ -67,7 +67,10 @@ class Watch(TorchFunctionMode):
         if back is None:
             return func(*args, **kwargs)
         self.hits += 1
-        return _Ruled.apply(lambda *xs: _again(func, kind, args, kwargs, xs), back, kind, *_inputs(kind, args))
+        if not isinstance(back, Instead):
+            return _Ruled.apply(lambda *xs: _again(func, kind, args, kwargs, xs), back, kind, *_inputs(kind, args))
+        forward = _written(back.forward) if _in_place(func, args, kwargs) else back.forward
+        return _Ruled.apply(forward, back.back, kind, *_inputs(kind, args))
 
 
 class _Ruled(torch.autograd.Function):
@@ -87,6 +90,11 @@ class _Ruled(torch.autograd.Function):
         (y,) = ctx.saved_tensors
         found = ctx.back(y, grads[0])
         return (None, None, None, *(found if isinstance(found, tuple) else (found,)))
+
+
+def _written(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """`forward`, its result where its first argument was: whoever calls an operation in place may drop what it gives."""
+    return lambda *xs: xs[0].copy_(forward(*xs))
 
 
 def _positional(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
