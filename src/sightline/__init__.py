@@ -19,6 +19,8 @@ from sightline.load import Loaded, load
 from sightline.model import Layer, Model, Op, Tail, Target, Trace
 from sightline.preprocessing import Preprocessing
 from sightline.targets import Region
+from sightline.visualization import Visualization
+from sightline.visualize import visualize
 
 __version__ = "0.1.0"
 
@@ -41,10 +43,12 @@ __all__ = [
     "TargetError",
     "Trace",
     "UntrustedError",
+    "Visualization",
     "explain",
     "grid",
     "layers",
     "load",
     "load_explanation",
     "methods",
+    "visualize",
 ]

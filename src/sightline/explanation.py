@@ -87,7 +87,7 @@ class Explanation:
             "notes": list(self.notes),
             "seconds": round(self.seconds, 4),
         }
-        return {name: _plain(value) for name, value in found.items()}
+        return {name: plain(value) for name, value in found.items()}
 
     def _check(self, i: int) -> None:
         if not -len(self.map) <= i < len(self.map):
@@ -190,12 +190,12 @@ def _hides_little(row: drawing.Row) -> bool:
     return all(np.nanpercentile(np.abs(heat[row.seen]), _PERCENTILE) > 0 for heat in row.heats)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` as JSON can tell it."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

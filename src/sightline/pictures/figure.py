@@ -65,6 +65,16 @@ def heading(title: str, facts: Sequence[str], warning: str | None, width: int) -
     return [text_block(title, width, size=LARGE, bold=True), *([under(lines, 0)] if lines else []), *warned]
 
 
+def plate(image: NDArray[np.uint8], *, title: str, facts: Sequence[str], caption: str) -> Image.Image:
+    """One picture on its own, with a title and lines of facts above it and a caption below."""
+    picture = as_rgb(image if image.shape[-1] in (1, 3) else image[..., :1])
+    small = resized_picture(picture, fitted(picture.shape[:2], PANEL))
+    below = text_block(caption, max(small.shape[1], TEXT), size=SMALL, ink=GREY)
+    return framed(
+        under([*heading(title, facts, None, max(small.shape[1], TEXT)), Image.fromarray(small), below], 10), 16
+    )
+
+
 def panels(
     picture: NDArray[np.uint8], heat: NDArray[Any], scale: Scale, opacity: float, seen: NDArray[np.bool_] | None
 ) -> Image.Image:
