@@ -19,7 +19,19 @@ ORDER = (
     *("errors", "arrays", "model", "stream", "rules", "method", "params"),
     *("images", "preprocessing", "labels", "scores", "targets", "question", "layers", "reduce", "baselines", "inputs"),
     *("canvas", "ascent", "aims"),
-    *("pictures", "worlds", "frameworks", "methods", "load", "asking", "page", "archive", "explanation", "describe"),
+    *(
+        "pictures",
+        "worlds",
+        "frameworks",
+        "methods",
+        "load",
+        "asking",
+        "page",
+        "archive",
+        "localization",
+        "explanation",
+        "describe",
+    ),
     *("explain", "visualization", "visualize", "listing", "__init__", "cli", "__main__"),
 )
 HEAVY = ("torch", "torchvision", "keras", "tensorflow", "jax", "jaxlib", "timm", "transformers")

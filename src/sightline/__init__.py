@@ -16,6 +16,7 @@ from sightline.explain import explain
 from sightline.explanation import Explanation, grid, load_explanation
 from sightline.listing import layers, methods
 from sightline.load import Loaded, load
+from sightline.localization import Localization
 from sightline.model import Layer, Model, Op, Tail, Target, Trace
 from sightline.preprocessing import Preprocessing
 from sightline.targets import Region
@@ -30,6 +31,7 @@ __all__ = [
     "Layer",
     "LayerError",
     "Loaded",
+    "Localization",
     "MethodError",
     "Model",
     "ModelError",

@@ -27,7 +27,7 @@ class Climb:
 
     steps: int = 256
     rate: float = 0.05
-    jitter: int = 8
+    jitter: int = 16
     variation: float = 0.0
     l2: float = 0.0
     space: Literal["fourier", "pixels"] = "fourier"

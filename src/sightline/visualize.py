@@ -25,6 +25,9 @@ from sightline.preprocessing import Preprocessing
 from sightline.targets import Facts, Picks, wanted
 from sightline.visualization import Visualization
 
+_STILL = (
+    "The score never moved: the picture is the noise that it began as. A ReLU may never fire; take what is before it."
+)
 _SPACES = ("fourier", "pixels")
 _TOLD = "the documentation of sightline.visualize for each option"
 
@@ -37,7 +40,7 @@ def visualize(
     steps: int = 256,
     size: int | tuple[int, int] | None = None,
     rate: float = 0.05,
-    jitter: int = 8,
+    jitter: int = 16,
     variation: float = 0.0,
     l2: float = 0.0,
     space: Literal["fourier", "pixels"] = "fourier",
@@ -124,7 +127,7 @@ def _one(loaded: Loaded, pre: Preprocessing, spec: Any, layer: Any, size: Any, h
         random_state=how.random_state,
         head=last.head,
         preprocessing=str(pre),
-        notes=loaded.notes,
+        notes=loaded.notes if np.ptp(scores) else (*loaded.notes, _STILL),
         seconds=time.perf_counter() - begun,
         versions=loaded.versions,
         hash_weights=loaded.weights,

@@ -2,7 +2,7 @@
 
 from sightline.pictures.bar import bar, legend
 from sightline.pictures.colour import Scale, colourise, scale_of
-from sightline.pictures.figure import figure, plate
+from sightline.pictures.figure import boxed, figure, plate
 from sightline.pictures.grid import Row, grid
 from sightline.pictures.overlay import overlay, smooth
 from sightline.pictures.save import read_metadata, save_png, write_whole
@@ -12,6 +12,7 @@ __all__ = [
     "Row",
     "Scale",
     "bar",
+    "boxed",
     "colourise",
     "figure",
     "grid",
