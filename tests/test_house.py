@@ -18,8 +18,21 @@ FRAMEWORKS = ("none",)
 ORDER = (
     *("errors", "arrays", "model", "stream", "rules", "method", "params"),
     *("images", "preprocessing", "labels", "scores", "targets", "question", "layers", "reduce", "baselines", "inputs"),
-    *("pictures", "worlds", "frameworks", "methods", "load", "asking", "page", "archive", "explanation", "describe"),
-    *("explain", "listing", "__init__", "cli", "__main__"),
+    *("canvas", "ascent", "aims"),
+    *(
+        "pictures",
+        "worlds",
+        "frameworks",
+        "methods",
+        "load",
+        "asking",
+        "page",
+        "archive",
+        "localization",
+        "explanation",
+        "describe",
+    ),
+    *("explain", "visualization", "visualize", "listing", "__init__", "cli", "__main__"),
 )
 HEAVY = ("torch", "torchvision", "keras", "tensorflow", "jax", "jaxlib", "timm", "transformers")
 MAY_IMPORT_A_FRAMEWORK = ("frameworks/", "worlds/train.py", "worlds/nets.py")

@@ -16,9 +16,12 @@ from sightline.explain import explain
 from sightline.explanation import Explanation, grid, load_explanation
 from sightline.listing import layers, methods
 from sightline.load import Loaded, load
+from sightline.localization import Localization
 from sightline.model import Layer, Model, Op, Tail, Target, Trace
 from sightline.preprocessing import Preprocessing
 from sightline.targets import Region
+from sightline.visualization import Visualization
+from sightline.visualize import visualize
 
 __version__ = "0.1.0"
 
@@ -28,6 +31,7 @@ __all__ = [
     "Layer",
     "LayerError",
     "Loaded",
+    "Localization",
     "MethodError",
     "Model",
     "ModelError",
@@ -41,10 +45,12 @@ __all__ = [
     "TargetError",
     "Trace",
     "UntrustedError",
+    "Visualization",
     "explain",
     "grid",
     "layers",
     "load",
     "load_explanation",
     "methods",
+    "visualize",
 ]

@@ -26,8 +26,8 @@ def _over_keras_ops() -> SimpleNamespace:
     from keras import ops
 
     same = "abs max min maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
-    same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum argsort argmax"
-    same += " log log1p sort tanh"
+    same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum argsort argmax "
+    same += "log log1p roll sort tanh"
     names = {name: getattr(ops, name) for name in same.split()}
     return SimpleNamespace(
         **names,

@@ -35,7 +35,7 @@ def describe(
 ) -> list[Explanation]:
     """An Explanation for each target."""
     reduce = request.reduce or request.method.base(request.params).reduce
-    highest = _top(found, loaded, top)
+    highest = highest_classes(found.outputs, found.head, loaded, top)
     return [
         Explanation(
             map=(maps := _maps(found.attribution[k], reduce, given, request.smooth)),
@@ -78,12 +78,12 @@ def _checks(maps: np.ndarray) -> dict[str, np.ndarray]:
     return {"zeros": (flat == 0).mean(axis=1), "saturated": ((flat == peak) & (peak > 0)).mean(axis=1)}
 
 
-def _top(found: Found, loaded: Loaded, count: int) -> list[list[dict[str, Any]]]:
+def highest_classes(outputs: np.ndarray, head: str, loaded: Loaded, count: int) -> list[list[dict[str, Any]]]:
     """The highest classes of each image with their probabilities; none for a regression or a segmentation."""
-    sure = probabilities(found.outputs, found.head, loaded.labels)
+    sure = probabilities(outputs, head, loaded.labels)
     if sure is None:
-        return [[] for _ in found.outputs]
-    best = np.argsort(-answers(found.outputs), axis=1, kind="stable")[:, :count]
+        return [[] for _ in outputs]
+    best = np.argsort(-answers(outputs), axis=1, kind="stable")[:, :count]
     return [
         [{"index": int(c), "label": label_of(c, loaded.labels), "probability": float(p[c])} for c in classes]
         for classes, p in zip(best, sure)

@@ -81,7 +81,7 @@ def explain(
     answers = []
     for request in requests:
         start = time.perf_counter()
-        with _refusals(loaded.name, tuple(given.x.shape)):
+        with refusals(loaded.name, tuple(given.x.shape)):
             found = ask(request, loaded, preprocessing, given.x)
         answers += describe(
             request, found, loaded, preprocessing, given, random_state, top, time.perf_counter() - start
@@ -120,7 +120,7 @@ def _check_known(methods: Sequence[Method], params: Mapping[str, Any], taken: se
 
 
 @contextmanager
-def _refusals(name: str, shape: tuple[int, ...]) -> Iterator[None]:
+def refusals(name: str, shape: tuple[int, ...]) -> Iterator[None]:
     """What a framework throws, as one of our errors; the framework's own stays its cause."""
     try:
         yield

@@ -15,9 +15,11 @@ import numpy as np
 
 from sightline import pictures as drawing
 from sightline.archive import arrays_of, fields_of
-from sightline.errors import InputError
+from sightline.errors import InputError, MethodError
 from sightline.images import Geometry, Picture
+from sightline.localization import Localization, box_of, object_in
 from sightline.page import page
+from sightline.pictures.overlay import as_rgb
 
 Facts = dict[str, Any]
 _PERCENTILE = 99.5  # where colours end, unless that would hide all of a sparse map
@@ -87,7 +89,7 @@ class Explanation:
             "notes": list(self.notes),
             "seconds": round(self.seconds, 4),
         }
-        return {name: _plain(value) for name, value in found.items()}
+        return {name: plain(value) for name, value in found.items()}
 
     def _check(self, i: int) -> None:
         if not -len(self.map) <= i < len(self.map):
@@ -111,6 +113,26 @@ class Explanation:
             scale=scale,
             seen=None if seen.all() else seen,
         )
+
+    def localize(
+        self, i: int = 0, *, foreground: float = 0.95, background: float = 0.30, random_state: int = 0
+    ) -> Localization:
+        """Where the object of image `i` is: its mask and box in the file's own pixels, by GrabCut from the map.
+
+        Sure to be object are the pixels above the `foreground` quantile of the map where it speaks for the target, sure
+        to be background those at or below its `background` quantile (Simonyan et al. 2013, section 3.2, whose maps are
+        those of "gradient"); the rest goes by colour. Needs OpenCV: pip install 'sightline[localize]'. What is found is
+        one region of a colour, which need not be all of the object, nor the object alone. MethodError for a flat map.
+        """
+        self._check(i)
+        ends = {"foreground": foreground, "background": background}
+        if not 0 <= background <= foreground < 1:
+            raise MethodError(f"{ends} was given; expected 0 <= background <= foreground < 1.", "Leave them out.")
+        pixels = as_rgb(_visible(self.pictures[i].pixels))
+        heat = np.maximum(np.nan_to_num(self.on_original(i)), 0)
+        mask = object_in(pixels, heat, self.geometries[i].seen(), foreground, background, random_state)
+        told = self.pictures[i].name, self.target[i]["label"], self.method
+        return Localization(mask, box_of(mask), *told, foreground, background, random_state, pixels)
 
     def save(self, path: str | Path, i: int | None = None, *, colormap: str | None = None) -> Path:
         """Write .png (the picture, facts in its metadata), .npz (everything; `load_explanation` reads it back), .json or
@@ -190,12 +212,12 @@ def _hides_little(row: drawing.Row) -> bool:
     return all(np.nanpercentile(np.abs(heat[row.seen]), _PERCENTILE) > 0 for heat in row.heats)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` as JSON can tell it."""
     if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
 

@@ -17,6 +17,18 @@ def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
     """
     if wanted is None:
         return last_grid(layers)
+    found = find_layer(layers, wanted)
+    if found.grid is None:
+        name = repr(wanted) if isinstance(wanted, str) else type(wanted).__name__
+        raise LayerError(
+            f"layer {name} was given; its output of shape {found.shape} has no height and width.",
+            f"Take one that still has a map, such as {last_grid(layers).name!r}.",
+        )
+    return found
+
+
+def find_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
+    """The layer called `wanted`, or that is that object, with a grid or without; errors as in `choose_layer`."""
     if not isinstance(wanted, str):
         found = [layer for layer in layers if layer.object is wanted]
         name = type(wanted).__name__
@@ -31,11 +43,6 @@ def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
         raise LayerError(
             f"layer {name} was given; several are called that: {', '.join(layer.name for layer in found)}.",
             "Give the whole name of the one you mean.",
-        )
-    if found[-1].grid is None:
-        raise LayerError(
-            f"layer {name} was given; its output of shape {found[-1].shape} has no height and width.",
-            f"Take one that still has a map, such as {last_grid(layers).name!r}.",
         )
     return found[-1]
 

@@ -37,8 +37,7 @@ def layers(model: Any, **options: Any) -> list[Layer]:
     """
     loaded = load(model, **options)
     pre = preprocessing_for(loaded)
-    crop = pre.crop if pre.crop is not None else pre.resize
-    height, width = crop if isinstance(crop, tuple) else (crop or 224, crop or 224)
+    height, width = pre.size or (loaded.size or (224, 224))[:2]
     blank = np.zeros((1, height, width, pre.channels), np.float32)
     x = loaded.model.array(np.moveaxis(blank, -1, loaded.model.channel))
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sightline.arrays import Array, namespace, tile
@@ -105,19 +105,21 @@ class Target:
     """What is explained: `score(outputs, *arrays)` gives (k, n), k scores of n images.
 
     `score` is the same object for the same question, so that a compiled pass can be used again; whatever differs
-    from image to image is in `arrays`, images first.
+    from image to image is in `arrays`, images first. With a `place`, the score is of the value there instead of the
+    outputs: of a channel, say, or an embedding.
     """
 
     score: Callable[..., Array]
     arrays: tuple[Array, ...] = ()
+    place: Place | None = None
 
     def __call__(self, outputs: Array) -> Array:
-        """The scores (k, n) of `outputs`."""
+        """The scores (k, n) of `outputs`, or of the value at the place."""
         return self.score(outputs, *self.arrays)
 
     def repeat(self, times: int) -> Target:
         """The same question of `times` copies of the images, behind each other."""
-        return Target(self.score, tuple(tile(a, times) for a in self.arrays))
+        return replace(self, arrays=tuple(tile(a, times) for a in self.arrays))
 
     def then(self, change: Change) -> Target:
         """Another question of the same images: its scores (k, n) are what `change(outputs, scores)` gives."""
@@ -214,6 +216,8 @@ class Tail:
         x = tile(self.x, a.shape[0] // self.x.shape[0])
         inner = {place: place or self.layer.name for place in at}
         edits = {place or self.layer.name: value for place, value in (edit or {}).items()}
+        if isinstance(target, Target) and target.place == "":
+            target = replace(target, place=self.layer.name)
         trace = self.model.run(x, at=list(inner.values()), edit={self.layer.name: a} | edits, target=target, rule=rule)
         values = {place: trace.values[name] for place, name in inner.items()}
         grads = {place: trace.grads[name] for place, name in inner.items() if name in trace.grads}

@@ -61,7 +61,9 @@ def _check_sides(name: str, value: Any, least: AtLeast | None) -> int | tuple[in
     return (first, others[0]) if others else first
 
 
-def check_number(name: str, value: Any, kind: type, least: AtLeast | None) -> Any:
+def check_number(
+    name: str, value: Any, kind: type, least: AtLeast | None, told: str = "`sightline methods` for each option"
+) -> Any:
     """`value` as a number of that kind, also out of text; MethodError where it is none, or less than `least`."""
     low = least.low if least else -math.inf
     try:
@@ -73,6 +75,6 @@ def check_number(name: str, value: Any, kind: type, least: AtLeast | None) -> An
         wanted = "a whole number" if kind is int else "a number"
         raise MethodError(
             f"{name}={value!r} was given; expected {wanted}{f' of at least {low}' if least else ''}.",
-            "See `sightline methods` for each option and its default.",
+            f"See {told} and its default.",
         )
     return number

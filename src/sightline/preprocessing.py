@@ -79,6 +79,12 @@ class Preprocessing:
         """The fields by name, ready for JSON; `Preprocessing(**d)` gives the same object back."""
         return asdict(self)
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the input where they are declared, or the square that `resize` alone gives."""
+        side = self.resize if self.crop is None else self.crop
+        return (side, side) if isinstance(side, int) else side
+
     def apply(self, picture: Picture) -> tuple[Floats, Geometry]:
         """The model's input (h, w, c) float32 for `picture`, and where it lies on it.
 

@@ -12,6 +12,7 @@ import sightline as sl
 from sightline.cli import lists
 from sightline.cli.demo import show_demo
 from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, settings
+from sightline.cli.visualizing import Wished, visualize_targets
 from sightline.images import MAX_PIXELS
 from sightline.reduce import REDUCTIONS
 
@@ -96,6 +97,39 @@ def explain(
     }
     options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
     return explain_files(images, model, options, Wish(question, out, colormap, as_json))
+
+
+@app.command()
+def visualize(
+    model: Spec,
+    targets: Annotated[
+        list[str], Argument(metavar="TARGET", help='A class index or name; of a layer a channel, "7@3,4" or "all".')
+    ],
+    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
+    steps: Annotated[int, Option(min=1, metavar="N", help="Passes, forward and backward.")] = 256,
+    size: Annotated[int | None, Option(min=1, metavar="PIXELS", help="Of the square. [default: the model's]")] = None,
+    jitter: Annotated[int, Option(min=0, metavar="PIXELS", help="How far each step may shift the picture.")] = 16,
+    rate: Annotated[float, Option(min=0, metavar="X", help="The size of the first step.")] = 0.05,
+    variation: Annotated[float, Option(min=0, metavar="X", help="Weight of neighbours' differences.")] = 0.0,
+    l2: Annotated[float, Option(min=0, metavar="X", help="Weight of the distance from grey.")] = 0.0,
+    space: Annotated[str, Option(metavar="NAME", help="What is climbed: fourier or pixels.")] = "fourier",
+    weights: Weights = None,
+    preprocess: Preprocess = None,
+    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
+    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
+    as_json: Json = False,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    output: Output = None,
+    input: Input = None,
+    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same picture.")] = 0,
+    trust: Trust = False,
+    debug: Debug = False,
+) -> int:
+    """Find pictures that raise a model's scores, or the values of a layer."""
+    how = {"steps": steps, "size": size, "jitter": jitter, "rate": rate, "variation": variation, "l2": l2}
+    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    wish = Wished(how | {"layer": layer, "space": space, "random_state": random_state}, out, as_json)
+    return visualize_targets(model, targets, options, wish)
 
 
 @app.command()

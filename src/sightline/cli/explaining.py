@@ -47,7 +47,7 @@ def explain_files(given: Sequence[str], model: str | None, options: Mapping[str,
     try:
         _check(wish)
         loaded = load(model, options)
-        _make_folder(wish.out)
+        make_folder(wish.out)
         _explain_each(images, loaded, wish, count)
     except KeyboardInterrupt:
         print(f"Stopped: {count.done} of {len(images)} images are done; files in {wish.out}.", file=sys.stderr)
@@ -90,7 +90,8 @@ def _check(wish: Wish) -> None:
         colour_table(wish.colormap)
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make the folder `out`; InputError where it cannot be made."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

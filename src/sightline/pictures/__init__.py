@@ -2,7 +2,7 @@
 
 from sightline.pictures.bar import bar, legend
 from sightline.pictures.colour import Scale, colourise, scale_of
-from sightline.pictures.figure import figure
+from sightline.pictures.figure import boxed, figure, plate
 from sightline.pictures.grid import Row, grid
 from sightline.pictures.overlay import overlay, smooth
 from sightline.pictures.save import read_metadata, save_png, write_whole
@@ -12,11 +12,13 @@ __all__ = [
     "Row",
     "Scale",
     "bar",
+    "boxed",
     "colourise",
     "figure",
     "grid",
     "legend",
     "overlay",
+    "plate",
     "read_metadata",
     "save_png",
     "scale_of",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from sightline.pictures.bar import legend
 from sightline.pictures.colour import Scale, scale_of
@@ -25,10 +25,11 @@ from sightline.pictures.layout import (
     text_block,
     under,
 )
-from sightline.pictures.overlay import as_rgb, check_same_pixels, heat_picture, overlay
+from sightline.pictures.overlay import as_rgb, check_same_pixels, dimmed, heat_picture, overlay
 from sightline.pictures.words import words
 
 PANEL, LONG_PANEL, LONG = 480, 960, 3  # longest side in pixels; the same for a picture LONG times longer than broad
+BOX = (255, 60, 40)
 CAPTION, LEGEND, BAR, TEXT = 150, 130, (160, 480), 640  # least width; width; least and greatest height; least width
 
 
@@ -63,6 +64,37 @@ def heading(title: str, facts: Sequence[str], warning: str | None, width: int) -
     lines = [text_block(fact, width, ink=GREY) for fact in facts]
     warned = [text_block(warning, width, bold=True, paper=AMBER, padding=8)] if warning else []
     return [text_block(title, width, size=LARGE, bold=True), *([under(lines, 0)] if lines else []), *warned]
+
+
+def plate(image: NDArray[np.uint8], *, title: str, facts: Sequence[str], caption: str) -> Image.Image:
+    """One picture on its own, with a title and lines of facts above it and a caption below."""
+    picture = as_rgb(image if image.shape[-1] in (1, 3) else image[..., :1])
+    small = resized_picture(picture, fitted(picture.shape[:2], PANEL))
+    below = text_block(caption, max(small.shape[1], TEXT), size=SMALL, ink=GREY)
+    return framed(
+        under([*heading(title, facts, None, max(small.shape[1], TEXT)), Image.fromarray(small), below], 10), 16
+    )
+
+
+def boxed(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    box: tuple[int, int, int, int] | None,
+    *,
+    title: str,
+    facts: Sequence[str],
+) -> Image.Image:
+    """The picture, dim outside of the mask, with a box (left, top, right, bottom) in its own pixels drawn on it."""
+    picture = as_rgb(image)
+    check_same_pixels(picture, mask, None)
+    size = fitted(picture.shape[:2], PANEL)
+    small = resized_picture(picture, size)
+    drawn = Image.fromarray(np.where(resized_mask(mask, size)[..., None], small, dimmed(small)))
+    if box is not None:
+        across, down = size[0] / picture.shape[1], size[1] / picture.shape[0]
+        corners = [round(side * (across, down)[i % 2]) - i // 2 for i, side in enumerate(box)]
+        ImageDraw.Draw(drawn).rectangle(corners, outline=BOX, width=3)
+    return framed(under([*heading(title, facts, None, max(size[0], TEXT)), drawn], 10), 16)
 
 
 def panels(

@@ -115,7 +115,10 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays, weights: list[Array]) -
         outputs, head = watch.before_head(outputs)
         heads.append(head)
         watches.append(watch)
-        return (None if ask.score is None else scores(ask, outputs, arrays)), (outputs, recorded)
+        if ask.scored is not None:
+            check_met(ask, watch)  # a score needs its value here and now
+        score = None if ask.score is None else scores(ask, outputs, recorded, arrays)
+        return score, (outputs, {place: recorded[place] for place in ask.at if place in recorded})
 
     jaxpr, (_, (_, shapes)) = jax.make_jaxpr(scored, return_shape=True)({})
     if ask.rule is not None:
@@ -140,7 +143,7 @@ def _forward(
         recorded[place] = value + zeros[place] if place in zeros else value
         return recorded[place]
 
-    watch = Pass(ENGINE, frozenset(ask.at), edits(ask, arrays), record, ask.rule)
+    watch = Pass(ENGINE, ask.recorded, edits(ask, arrays), record, ask.rule)
     with keras.StatelessScope(list(zip(model.variables, weights)), initialize_variables=False):
         return watch, forward(model, ask, arrays, watch), recorded
 

@@ -98,7 +98,8 @@ class KerasModel:
             _check_differentiable(at, x)
         functions = tuple((place, value) for place, value in edit.items() if callable(value))
         replaced = {place: _as_is(value) for place, value in edit.items() if not callable(value)}
-        ask = Ask(self.ends, at, functions, tuple(replaced), target and target.score, rule)
+        score, scored = (target.score, target.place) if target else (None, None)
+        ask = Ask(self.ends, at, functions, tuple(replaced), score, rule, scored)
         target_arrays = [_as_is(a) for a in target.arrays] if target else []
         arrays = Arrays(x, self._companions(x), list(replaced.values()), target_arrays)
         trace: Trace = self.engine.run(self.model, ask, arrays)

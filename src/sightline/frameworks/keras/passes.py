@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,12 @@ class Ask:
     replaced: tuple[Place, ...] = ()  # edits by an array
     score: Callable[..., Array] | None = None
     rule: Rule | None = None
+    scored: Place | None = None  # whose value the score is of; None: the outputs
+
+    @property
+    def recorded(self) -> frozenset[Place]:
+        """The places whose values are needed."""
+        return frozenset(self.at if self.scored is None else (*self.at, self.scored))
 
     @property
     def differentiated(self) -> tuple[Place, ...]:
@@ -75,7 +81,7 @@ def forward(model: keras.Model, ask: Ask, arrays: Arrays, watch: Pass) -> Array:
 
 def check_met(ask: Ask, watch: Pass) -> None:
     """LayerError for a place that the pass did not meet; ModelError for a rule that met nothing."""
-    asked = [*ask.at, *(place for place, _ in ask.functions), *ask.replaced]
+    asked = [*sorted(ask.recorded), *(place for place, _ in ask.functions), *ask.replaced]
     for place in asked:
         if place not in watch.visited:
             known = [name for name, *_ in watch.met]
@@ -91,10 +97,10 @@ def check_met(ask: Ask, watch: Pass) -> None:
         )
 
 
-def scores(ask: Ask, outputs: Array, arrays: Arrays) -> Array:
-    """The target's scores (k, n)."""
+def scores(ask: Ask, outputs: Array, recorded: Mapping[Place, Array], arrays: Arrays) -> Array:
+    """The target's scores (k, n), of the outputs or of a value on the way."""
     assert ask.score is not None
-    score = ask.score(outputs, *arrays.target)
+    score = ask.score(outputs if ask.scored is None else recorded[ask.scored], *arrays.target)
     shape = tuple(score.shape)
     if len(shape) == 1:
         return backend.numpy.expand_dims(score, 0)

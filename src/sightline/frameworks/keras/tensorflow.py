@@ -152,7 +152,7 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays) -> tuple[str, list[Arra
         return recorded[place]
 
     graph = tf.compat.v1.get_default_graph()
-    watch = _Pass(ENGINE, frozenset(ask.at), edits(ask, arrays), record, ask.rule)
+    watch = _Pass(ENGINE, ask.recorded, edits(ask, arrays), record, ask.rule)
     override = dict.fromkeys(_LIMITS, _RAW) if ask.rule is not None else {}
     with keras.StatelessScope(initialize_variables=False), graph.gradient_override_map(override):
         outputs = forward(model, ask, arrays, watch)
@@ -163,7 +163,7 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays) -> tuple[str, list[Arra
     values = [recorded[place] for place in ask.at]
     if ask.score is None:
         return head, [outputs, *values]
-    score = scores(ask, outputs, arrays)
+    score = scores(ask, outputs, recorded, arrays)
     return head, [outputs, score, *values, *_gradients(score, values)]
 
 

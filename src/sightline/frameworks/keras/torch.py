@@ -80,13 +80,13 @@ def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
         recorded[place] = value
         return value.clone()  # what follows may work in place
 
-    watch = Pass(ENGINE, frozenset(ask.at), edits(ask, arrays), record, ask.rule)
+    watch = Pass(ENGINE, ask.recorded, edits(ask, arrays), record, ask.rule)
     with _evaluation(model, graph=bool(ask.differentiated)):
         with _Rectifiers() if ask.rule is not None else nullcontext():
             outputs = forward(model, ask, arrays, watch)
         check_met(ask, watch)
         outputs, head = watch.before_head(outputs)
-        score = None if ask.score is None else scores(ask, outputs, arrays)
+        score = None if ask.score is None else scores(ask, outputs, recorded, arrays)
         places = ask.differentiated
         grads = _gradients(score, [recorded[place] for place in places]) if places else []
     values = {place: recorded[place].detach() for place in ask.at}

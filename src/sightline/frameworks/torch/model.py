@@ -92,18 +92,20 @@ class TorchModel:
         rule: Rule | None = None,
     ) -> Trace:
         """One pass of a twin, recorded from the shallowest place in `at` on; see `sightline.model.Model.run`."""
+        scored = getattr(target, "place", None)  # whose value is scored; None: the outputs
+        places = at if scored is None else [*at, scored]
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.set_grad_enabled(target is not None))
             spare = stack.enter_context(borrowed(self.module))
-            taps = stack.enter_context(tapped(spare, at, edit or {}, target is not None))
+            taps = stack.enter_context(tapped(spare, places, edit or {}, target is not None))
             outputs, head = self._watched(spare, taps, usable(self.array(x)).detach(), rule)
             if target is None:
                 return Trace(outputs.detach(), None, taps.values, {}, head)
-            score = _usable_target(target)(outputs)
+            score = _usable_target(target)(outputs if scored is None else taps.values[scored])
             score = score[None] if score.ndim == 1 else score
-            grads = _gradients(score, taps.values) if at else {}
-        values = {place: value.detach() for place, value in taps.values.items()}
+            grads = _gradients(score, {place: taps.values[place] for place in at}) if at else {}
+        values = {place: taps.values[place].detach() for place in at}
         return Trace(outputs.detach(), score.detach(), values, grads, head)
 
     def _watched(self, spare: Spare, taps: Taps, x: torch.Tensor, rule: Rule | None) -> tuple[torch.Tensor, str]:
@@ -144,7 +146,7 @@ def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:
     """The target with arrays that may take part in a graph, although they were made in inference mode."""
     if not isinstance(target, Target):
         return target
-    return Target(target.score, tuple(usable(a) for a in target.arrays))
+    return replace(target, arrays=tuple(usable(a) for a in target.arrays))
 
 
 def _first_weight(module: nn.Module) -> torch.Tensor | None:
