@@ -14,7 +14,7 @@ test: .venv/dev.ready
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(FRAMEWORKS:%=test-%)
 
 test-%: .venv/dev.ready
-	@echo "== $*" && SIGHTLINE_TEST_FRAMEWORK=$* $(BIN)/python -m pytest
+	@echo "== $*" && OMP_NUM_THREADS=1 SIGHTLINE_TEST_FRAMEWORK=$* $(BIN)/python -m pytest
 
 check: .venv/dev.ready
 	$(BIN)/ruff format --check .

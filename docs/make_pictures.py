@@ -1,7 +1,14 @@
-"""Draws the pictures of the documentation from the shipped world and its net: python docs/make_pictures.py"""
+"""Draws the pictures of the documentation: python docs/make_pictures.py [METHOD...]
+
+The overview from the shipped world and its net; a picture of each method, and three photographs by ten methods, from
+the photographs and weights that the tests use (SIGHTLINE_ASSETS), by a MobileNetV2.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,19 +21,45 @@ from sightline.worlds import DEMO_SEED, DEMO_SIZE, find_world
 
 WORLD, MISREAD = "fish-scales/rings", 645  # a picture that the net misreads
 OVERVIEW = ("smoothgrad", "integrated-gradients", "grad-cam", "occlusion")
+PHOTOGRAPHS = ("hot_dog.jpg", "parrot.jpg", "dragonfly.png")
+TEN = (
+    *("gradient", "smoothgrad", "integrated-gradients", "guided-backprop", "lrp-epsilon-gamma-box"),
+    *("grad-cam", "layer-cam", "occlusion", "rise", "xrai"),
+)
+SLOW: dict[str, dict[str, Any]] = {  # a pass for each channel: at a layer with 320 of them instead of 1,280
+    "score-cam": {"layer": "features.17"},
+    "is-cam": {"layer": "features.17", "steps": 4},
+    "ss-cam": {"layer": "features.17", "samples": 4},
+}
 FOLDER = Path(__file__).with_name("images")
+ASSETS = Path(os.environ.get("SIGHTLINE_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 
 
-def main() -> None:
-    """Write every picture anew."""
-    model = sl.load(f"world:{WORLD}")
+def main(names: Sequence[str]) -> None:
+    """Write every picture anew, or those of the methods that are named."""
+    model = sl.load(
+        "torchvision:mobilenet_v2",
+        weights=str(ASSETS / "mobilenet_v2_torchvision.safetensors"),
+        preprocess="resize=224,crop=224,mean=0.5,std=0.5",
+        labels="imagenet",
+    )
+    photographs = ASSETS / "images"
+    for name in names or [method["name"] for method in sl.methods()]:
+        answer: Any = sl.explain(model, photographs / "cat.png", method=name, **SLOW.get(name, {}))
+        keep_photograph(answer.picture(), name, width=840)
+    if not names:
+        draw_overview()
+        ten: Any = sl.explain(model, [photographs / name for name in PHOTOGRAPHS], method=TEN)
+        keep_photograph(sl.grid(ten), "photographs", width=1600)
+
+
+def draw_overview() -> None:
+    """What the shipped net sees in two pictures, one of which it misreads."""
     with TemporaryDirectory() as folder:
-        scale, misread = (drawn(seed, Path(folder)) for seed in (DEMO_SEED, MISREAD))
-        both: Any = sl.explain(model, [scale, misread], method=OVERVIEW)
+        both: Any = sl.explain(
+            f"world:{WORLD}", [drawn(seed, Path(folder)) for seed in (DEMO_SEED, MISREAD)], method=OVERVIEW
+        )
         keep(sl.grid(both), "overview", width=1100)
-        for method in sl.methods():
-            answer: Any = sl.explain(model, scale, method=method["name"])
-            keep(answer.picture(), method["name"], width=840)
 
 
 def drawn(seed: int, folder: Path) -> str:
@@ -38,11 +71,20 @@ def drawn(seed: int, folder: Path) -> str:
 
 
 def keep(picture: Image.Image, name: str, width: int) -> None:
-    """Save a picture, smaller and with fewer colours, so that the repository stays small."""
-    height = round(picture.height * width / picture.width)
-    small = picture.resize((width, height), Image.Resampling.LANCZOS)
-    save_png(small.quantize(256, kmeans=8, dither=Image.Dither.NONE), FOLDER / f"{name}.png", {"Software": "sightline"})
+    """Save a drawn picture, smaller and with fewer colours, so that the repository stays small."""
+    small = narrowed(picture, width).quantize(256, kmeans=8, dither=Image.Dither.NONE)
+    save_png(small, FOLDER / f"{name}.png", {"Software": "sightline"})
+
+
+def keep_photograph(picture: Image.Image, name: str, width: int) -> None:
+    """Save a picture of a photograph as JPEG, which is smaller."""
+    narrowed(picture, width).save(FOLDER / f"{name}.jpg", quality=82, optimize=True)
+
+
+def narrowed(picture: Image.Image, width: int) -> Image.Image:
+    """A picture of that width."""
+    return picture.resize((width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -17,7 +17,11 @@ BEGIN, END = "<!-- methods -->", "<!-- /methods -->"
 HEAD = """# The methods
 
 Written by `docs/make_tables.py` from the registry: change the docstring of a method, not this page. The pictures
-show the shipped net reading the shipped picture of a fish scale with 5 rings (`docs/make_pictures.py`).
+show what a MobileNetV2 trained on ImageNet looks at in a photograph of a cat (`docs/make_pictures.py`).
+
+![Three photographs by ten methods](images/photographs.jpg)
+
+The photographs are derived from those of google-coral/test_data (Apache License 2.0).
 
 Costs are counted in passes of the bare model: F a forward pass, FB a forward pass with the gradient at the image; a
 tail is the part of the model above the layer. `reduce` is how the channels of an attribution become one number a
@@ -62,7 +66,7 @@ def section(m: Method) -> str:
     hints = get_type_hints(m.function, include_extras=True)
     rows = [(f"`{name}`", f"`{default}`", kind_of(hints[name])) for name, default in m.params.items()]
     options = ["", table(("option", "default", "values"), rows)] if rows else []
-    picture = f"![{m.name} of a fish scale](images/{m.name}.png)"
+    picture = f"![{m.name} of a cat](images/{m.name}.jpg)"
     return "\n".join([f"## {m.name}", "", docstring(m), "", facts, *options, "", picture, ""])
 
 

@@ -123,7 +123,7 @@ class Target:
 
     def then(self, change: Change) -> Target:
         """Another question of the same images: its scores (k, n) are what `change(outputs, scores)` gives."""
-        return Target(Then(self.score, change), self.arrays)
+        return replace(self, score=Then(self.score, change))
 
     def only(self, row: int) -> Target:
         """One of the k scores, as a target of its own."""
