@@ -327,7 +327,7 @@ def extremal_perturbation(
             places = np.flatnonzero(order == value)
             above = [min(max(place + 1 - cells**2 * (1 - area), 0), 1) for place in places]
             rank[i] = np.mean(above)
-        weight = 100 ** (t / max(1, steps - 1))
+        weight = 10 * 100 ** (t / max(1, steps - 1))
         pull = 2 * weight / cells**2 * (masks - rank.reshape(cells, cells)) - game.slope(masks)
         return np.einsum("ij,ijpq->pq", pull, derivative)
 

@@ -38,8 +38,8 @@ ROWS: list[Row] = [
     ),
     (
         "kernel-shap",
-        B | {"segments": 8, "samples": 254},
-        lambda m, i, c: paper_masks.shapley(NET, IMAGES[i], c, BASELINE[i], 8),
+        B | {"segments": 6, "samples": 14},
+        lambda m, i, c: paper_masks.shapley(NET, IMAGES[i], c, BASELINE[i], 6),
     ),
     (
         "kernel-shap",

@@ -28,6 +28,8 @@ FEW = {
     "samples": 3,
     "window": 5,
     "stride": 4,
+    "cells": 3,
+    "segments": 12,
 }  # small, so that the suite is quick; any value keeps the laws
 every_method = pytest.mark.parametrize("name", sorted(METHODS))
 

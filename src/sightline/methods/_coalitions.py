@@ -65,6 +65,8 @@ def _together(designs: Sequence[np.ndarray]) -> np.ndarray:
     return out
 
 
-def correction(samples: int, freedom: int) -> float:
-    """What the spread of residuals is multiplied by, for the freedom that a fit took; infinite where none is left."""
-    return float(np.sqrt(samples / (samples - freedom))) if samples > freedom else float("inf")
+def widened(errors: np.ndarray, samples: int, freedom: int) -> np.ndarray:
+    """Standard errors made larger for the freedom that a fit took; infinite where none is left."""
+    if samples <= freedom:
+        return np.full(errors.shape, np.inf)
+    return np.asarray(errors * np.sqrt(samples / (samples - freedom)))

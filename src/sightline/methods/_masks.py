@@ -16,11 +16,11 @@ Masks = Callable[[list[int]], np.ndarray]
 
 
 def size_of(model: Model, x: Array) -> tuple[int, int]:
-    """Height and width of the images; MethodError where what is explained has none."""
+    """Height and width of the images; MethodError where there are none."""
     if x.ndim != 4:
         raise MethodError(
-            f"a layer of shape {tuple(x.shape[1:])} was given; hiding parts needs height, width and channels.",
-            "Take a layer that has a grid in `sightline layers MODEL`, or the image.",
+            f"an input of shape {tuple(x.shape[1:])} was given; hiding parts of it needs height, width and channels.",
+            "Use a method that needs no picture, such as gradient or integrated-gradients.",
         )
     height, width = (side for axis, side in enumerate(x.shape) if axis and axis - x.ndim != model.channel)
     return height, width

@@ -15,7 +15,7 @@ from sightline.model import Model, Target
 
 _SIGMA = 21 / 224  # of the image's side
 _COLD = 20.0  # one over the temperature of the smooth maximum
-_AREA = (1.0, 100.0)  # weight of the area constraint, at the first and the last step
+_AREA = (10.0, 1000.0)  # weight of the area constraint, at the first and the last step
 
 
 @method(

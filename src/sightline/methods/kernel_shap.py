@@ -8,7 +8,7 @@ import numpy as np
 
 from sightline.arrays import Array
 from sightline.method import Checks, Count, Size, method
-from sightline.methods._coalitions import Fit, correction, fit_all
+from sightline.methods._coalitions import Fit, fit_all, widened
 from sightline.methods._masks import ends, size_of
 from sightline.methods._sampling import Samples
 from sightline.methods._superpixels import Segmentation, sizes, superpixels
@@ -83,11 +83,12 @@ def _shapley(z: np.ndarray, weights: np.ndarray, y: np.ndarray, change: np.ndarr
     share = z.mean(axis=1, keepdims=True)
     even, sides, rest = np.broadcast_to(change / count, (count, len(change))), z - share, y - share * change
     weighted = weights[:, None] * sides
-    inverse = np.linalg.pinv(weighted.T @ sides, hermitian=True)
+    square = weighted.T @ sides  # zero for values that are all alike: made one there, or rounding would be inverted
+    inverse = np.linalg.pinv(square + np.trace(square) / count**2, rcond=1e-10, hermitian=True)
     uneven = inverse @ weighted.T @ rest
     found = even + uneven - uneven.mean(axis=0)
     if exact:
         return found.T, np.zeros(found.T.shape), {}
     pull = (weighted @ inverse)[:, :, None] * (rest - sides @ uneven)[:, None, :]  # of each coalition on each value
     pairs = np.add.reduceat(pull, np.arange(0, len(y), 2), axis=0)
-    return found.T, np.sqrt((pairs**2).sum(axis=0)).T * correction(len(pairs), count - 1), {}
+    return found.T, widened(np.sqrt((pairs**2).sum(axis=0)).T, len(pairs), count - 1), {}

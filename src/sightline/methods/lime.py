@@ -6,7 +6,7 @@ import numpy as np
 
 from sightline.arrays import Array
 from sightline.method import Checks, Count, Size, method
-from sightline.methods._coalitions import Fit, correction, fit_all
+from sightline.methods._coalitions import Fit, fit_all, widened
 from sightline.methods._masks import size_of
 from sightline.methods._sampling import Samples
 from sightline.methods._superpixels import Segmentation, sizes, superpixels
@@ -66,9 +66,9 @@ def _ridge(z: np.ndarray, weights: np.ndarray, y: np.ndarray, ridge: float) -> F
     share = weights[:, None] / weights.sum()
     around, rest = z - (share * z).sum(axis=0), y - (share * y).sum(axis=0)
     weighted = weights[:, None] * around
-    inverse = np.linalg.pinv(weighted.T @ around + ridge * np.eye(z.shape[1]), hermitian=True)
+    inverse = np.linalg.pinv(weighted.T @ around + ridge * np.eye(z.shape[1]), rcond=1e-10, hermitian=True)
     found = inverse @ weighted.T @ rest
     left = rest - around @ found
-    errors = np.sqrt((weighted @ inverse).T ** 2 @ left**2) * correction(len(z), z.shape[1] + 1)
+    errors = widened(np.sqrt((weighted @ inverse).T ** 2 @ left**2), len(z), z.shape[1] + 1)
     spread = (share * rest**2).sum(axis=0)
     return found.T, errors.T, {"fit": 1 - (share * left**2).sum(axis=0) / np.maximum(spread, 1e-30)}
