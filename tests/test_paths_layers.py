@@ -18,6 +18,8 @@ FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 use_float64()
 RNG = np.random.default_rng(5)
 X = 2 * RNG.normal(size=(2, 8, 8, 3))
+COARSE = FRAMEWORK in ("keras-torch", "keras-jax")  # there some of Keras' own layers go through float32
+ROUNDING = 1e-6 if COARSE else 1e-11
 
 
 def keras_net(*middle: Any, head: str = "softmax") -> Any:
@@ -104,13 +106,11 @@ def test_the_parts_sum_to_the_score_of_every_such_net() -> None:
         parts = full_gradient(model, x, as_target(weights, x))
         found = sum(to_numpy(p).reshape(2, 2, -1).sum(axis=2) for p in (parts.image, *(p for _, p in parts.biases)))
         score = to_numpy(parts.score)
-        np.testing.assert_allclose(
-            found + to_numpy(parts.rest), score, rtol=0, atol=1e-11 * np.abs(score).max() + 1e-12
-        )
+        np.testing.assert_allclose(found + to_numpy(parts.rest), score, rtol=0, atol=ROUNDING * np.abs(score).max())
         image = to_numpy(parts.image).reshape(2, 2, -1).sum(axis=2)
         assert np.abs(image - score).min() > 1e-3, name  # the biases matter
         e = sl.explain(net, x, method="full-grad", target=[1, 2])
-        assert max(each.checks["residual"].max() for each in e) < 1e-9
+        assert max(each.checks["residual"].max() for each in e) < 100 * ROUNDING
 
 
 def test_a_net_that_is_no_sum_of_its_parts_is_refused() -> None:
@@ -134,10 +134,13 @@ def test_beta_smooth_reaches_every_form_of_relu_or_refuses() -> None:
     net = nets()["relu6"]
     model = adapt(net)
     found = to_numpy(_smooth(net, X)[1])[0]
-    step = 1e-5 * RNG.normal(size=X.shape)
+    step = (1e-2 if COARSE else 1e-5) * RNG.normal(size=X.shape)
     up, down = (_smooth(net, X + side * step)[0] for side in (1, -1))
     moved = np.moveaxis(step, -1, model.channel)
-    np.testing.assert_allclose((up - down) / 2, (found * moved).sum(axis=(1, 2, 3)), rtol=1e-6)
+    expected = (found * moved).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(
+        (up - down) / 2, expected, rtol=0, atol=(1e-2 if COARSE else 1e-6) * np.abs(expected).max()
+    )
 
 
 def _smooth(net: Any, images: np.ndarray) -> tuple[np.ndarray, Any]:
