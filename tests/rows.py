@@ -29,11 +29,17 @@ def attribute(model: Any, name: str, **params: Any) -> tuple[np.ndarray, dict[st
     weights = np.zeros((len(CLASSES), len(IMAGES), 5))
     for k, c in enumerate(CLASSES):
         weights[k, :, c] = 1
-    params = {key: native(v, model) if isinstance(v, np.ndarray) else v for key, v in params.items()}
+    params = {key: _native(v, model) for key, v in params.items()}
     found, checks = METHODS[name].attribute(model, x, as_target(weights, x), **params)
     found = to_numpy(found)
     found = np.moveaxis(found, model.channel, -1) if found.ndim == 5 else found
     return found, {key: to_numpy(v) for key, v in checks.items()}
+
+
+def _native(value: Any, model: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_native(each, model) for each in value)
+    return native(value, model) if isinstance(value, np.ndarray) else value
 
 
 def draws(model: Any, count: int) -> np.ndarray:

@@ -18,6 +18,8 @@ from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Question
 from sightline.targets import Facts, Spec, wanted
 
+_IMAGES = {"baseline", "low", "high"}  # the options that are images like those explained
+
 
 @dataclass(frozen=True)
 class Request:
@@ -50,17 +52,16 @@ def ask(request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x
     asked = wanted(request.targets, loaded.labels)
     layer = _layer(request, loaded.model, x)
     options = dict(request.params)
-    if "baseline" in options:
-        options["baseline"] = baseline_for(
-            options["baseline"], x, loaded.model.channel, preprocessing, request.random_state
-        )
+    images = _IMAGES & set(options)
+    for name in images:
+        options[name] = baseline_for(options[name], x, loaded.model.channel, preprocessing, request.random_state)
     bound = bool(getattr(loaded.model, "others", None))  # its other inputs belong to these very images
     size = x.shape[0] if bound else loaded.model.chunk
     parts, count = [], x.shape[0]
     for i in range(0, count, size):
         rows = slice(i, min(i + size, count))
         part = x if count <= size else x[rows, ...]
-        own = options | ({"baseline": options["baseline"][rows, ...]} if "baseline" in options else {})
+        own = options | {name: options[name][rows, ...] for name in images}
         parts.append(_together([_part(request.method, own, Question(loaded.model, part, w), layer) for w in asked], 0))
     return _together(parts, 1)
 
