@@ -68,10 +68,17 @@ Back = Callable[[Array, Array], tuple[Array, ...]]  # (y, grad_y) -> a gradient 
 
 
 @dataclass(frozen=True)
-class Incoming:
-    """The operation's own derivative, of a changed gradient: `change(grad_y)`."""
+class Outgoing:
+    """The operation's own derivative, changed: `change(gradient)`, which may overwrite what it is given."""
 
     change: Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No backward pass: an error, if one comes to this operation."""
+
+    error: Exception
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Through:
     start: Op  # the operation before this one, or one before that
 
 
-Bent = Back | Incoming | Through | None  # None: the derivative
+Bent = Back | Outgoing | Through | Refused | None  # None: the derivative
 Rule = Callable[[Op], Bent]
 """The same object for the same rule, so that a compiled pass can be used again. A rule with an attribute `kinds` is
 asked of operations of these kinds only, and told no place."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, relu
-from sightline.model import Back, Incoming, Op
+from sightline.arrays import Array, rectified, relu
+from sightline.model import Back, Op, Outgoing
 from sightline.rules.only import only
 
 
 @only("relu")
-def guided(op: Op) -> Incoming:
+def guided(op: Op) -> Outgoing:
     """ReLU lets through what is positive going forward *and* backward (Springenberg et al. 2015, figure 1)."""
-    return Incoming(relu)
+    return Outgoing(rectified)
 
 
 @only("relu")

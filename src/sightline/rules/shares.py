@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from sightline.arrays import Array, namespace, relu
 from sightline.errors import ModelError
-from sightline.model import Back, Incoming, Op
+from sightline.model import Back, Op, Refused
 
 Pull = Callable[[Array], Array]
 
@@ -62,11 +61,7 @@ def proportional(op: Op, epsilon: float = 0.0, share: float = 1.0) -> Back:
     return back
 
 
-def refusal(op: Op, method: str, fix: str) -> Incoming:
-    """A ModelError if relevance comes back to this operation."""
+def refusal(op: Op, method: str, fix: str) -> Refused:
+    """A ModelError, if relevance comes back to this operation."""
     name, where = op.params.get("name", op.kind), op.place or "the model itself"
-
-    def refuse(relevance: Array) -> NoReturn:
-        raise ModelError(f"the model has {name!r} (in {where!r}), for which {method} has no rule.", fix)
-
-    return Incoming(refuse)
+    return Refused(ModelError(f"the model has {name!r} (in {where!r}), for which {method} has no rule.", fix))

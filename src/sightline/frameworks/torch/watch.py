@@ -5,7 +5,8 @@ from __future__ import annotations
 import types as python_types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +26,9 @@ from sightline.frameworks.torch.calls import (
     positional,
 )
 from sightline.frameworks.torch.ops import CLAMP, PASSING, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
-from sightline.model import Back, Incoming, Op, Rule, Through
+from sightline.model import Back, Bent, Op, Outgoing, Refused, Rule, Through
 
+_FRESH = {"ReluBackward0", "HardtanhBackward0"}  # what these give is a tensor of its own
 _COMPOSITE: dict[Func, Func] = {  # one operation to the mode: its body, which does not ask the mode about itself
     f: python_types.FunctionType(
         f.__code__, {**f.__globals__, "has_torch_function": lambda _: False}, f.__name__, f.__defaults__
@@ -107,7 +109,7 @@ class Watch(TorchFunctionMode):
             y = func(*args, **kwargs)
         else:
             self.hits += 1
-            y = _bend(bent, func, op, xs, lambda *xs: call_again(func, kind, args, kwargs, xs, {}), args, kwargs)
+            y = _bend(bent, func, op, xs, lambda *xs: call_again(func, kind, args, kwargs, xs, {}))
         if kind in WEIGHTED and self.kinds is None:
             self._made[y] = (op, y._version)
         return y
@@ -143,10 +145,8 @@ class Watch(TorchFunctionMode):
             return y
         name = getattr(func, "__name__", str(func))
         bent = rule(Op("other", self.places[-1], tuple, {"name": name}, lambda: (y, lambda g: ())))
-        assert bent is None or isinstance(bent, Incoming)
         for t in carried:
-            if bent is not None:
-                t.register_hook(bent.change)
+            _refuse(bent, t)
         return y
 
 
@@ -166,30 +166,52 @@ def _untouched(op: Op) -> bool:
     return all(x._version == v for x, v in zip(xs, versions)) and (op.before is None or _untouched(op.before))
 
 
+def _refuse(bent: Bent, y: torch.Tensor) -> None:
+    """Let an error wait for a gradient of `y`."""
+    if isinstance(bent, Refused) and y.requires_grad:
+        y.register_hook(partial(_raise, bent.error))
+
+
+def _raise(error: Exception, gradient: torch.Tensor) -> NoReturn:
+    raise error
+
+
 def _bend(
-    bent: Back | Incoming | Through,
+    bent: Back | Outgoing | Through | Refused,
     func: Func,
     op: Op,
     xs: Sequence[torch.Tensor],
     call: Callable[..., torch.Tensor],
-    args: Args = (),
-    kwargs: Named | None = None,
 ) -> torch.Tensor:
     """The operation with the backward pass that the rule gave."""
     if isinstance(bent, Through):
         with torch.no_grad():
             y = call(*xs)
         result: torch.Tensor = Ruled.apply(lambda *_: y, bent.back, bent.start.kind, *bent.start.source[0])
-    elif isinstance(bent, Incoming) and func in CLAMP:  # its own derivative is 1 at the limits themselves
-        result = Ruled.apply(call, _strict(bent, op.params["limit"]), op.kind, *xs)
-    elif isinstance(bent, Incoming):
-        result = func(*args, **(kwargs or {})) if args else call(*xs)
-        if result.requires_grad:
-            result.register_hook(bent.change)
+    elif isinstance(bent, Refused):
+        result = call(*xs)
+        _refuse(bent, result)
+    elif isinstance(bent, Outgoing):
+        result = _changed_derivative(bent, func, op, xs, call)
     else:
         result = Ruled.apply(call, bent, op.kind, *xs)
     return result
 
 
-def _strict(bent: Incoming, limit: Any) -> Back:
-    return lambda y, grad_y: (torch.where((y > 0) & (y < limit), bent.change(grad_y), 0),)
+def _changed_derivative(
+    bent: Outgoing, func: Func, op: Op, xs: Sequence[torch.Tensor], call: Callable[..., torch.Tensor]
+) -> torch.Tensor:
+    """torch's own derivative where that is the strict one: it costs nothing more, and what it gives may be overwritten."""
+    if func in CLAMP or xs[0]._is_view():  # a clamp's derivative is 1 at its limits
+
+        def back(y: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor]:
+            return (bent.change(torch.where((y > 0) & (y < op.params["limit"]), grad_y, 0)),)
+
+        changed: torch.Tensor = Ruled.apply(call, back, op.kind, *xs)
+        return changed
+    y = call(*xs)
+    if y.requires_grad and type(y.grad_fn).__name__ in _FRESH:
+        y.grad_fn.register_hook(lambda given, _: (bent.change(given[0]),))
+    elif y.requires_grad:  # a ReLU's derivative is a mask: before it is as good as after it
+        y.register_hook(lambda grad_y: bent.change(grad_y.clone()))
+    return y
