@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,8 @@ def use_float64() -> None:
         import keras
 
         keras.config.set_floatx("float64")
+        # else Keras computes means and products in float32, but on TensorFlow
+        keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 
 
 def build(net: Net, size: int = 12, dtype: str = "float64") -> Any:
@@ -62,7 +63,7 @@ def _keras(net: Net, size: int, dtype: str) -> Any:
     make = {
         "relu": lambda name: keras.layers.ReLU(name=name, dtype=dtype),
         "pool": lambda name: keras.layers.MaxPooling2D(name=name, dtype=dtype),
-        "mean": lambda name: _plain_layers()[0](name=name, dtype=dtype),
+        "mean": lambda name: keras.layers.GlobalAveragePooling2D(name=name, dtype=dtype),
     }
     image = keras.Input((size, size, net[0][2].shape[2]), dtype=dtype)
     x = image
@@ -70,46 +71,12 @@ def _keras(net: Net, size: int, dtype: str) -> Any:
         if kind == "conv":
             x = keras.layers.Conv2D(weights[1].size, 3, padding="same", name=name, dtype=dtype)(x)
         elif kind == "linear":
-            x = _plain_layers()[1](weights[1].size, name=name, dtype=dtype)(x)
+            x = keras.layers.Dense(weights[1].size, name=name, dtype=dtype)(x)
         else:
             x = make[kind](name)(x)
     model = keras.Model(image, x)
     model.set_weights([w for _, _, *weights in net for w in weights])
     return model
-
-
-@cache
-def _plain_layers() -> tuple[Any, Any]:
-    """Mean over space and linear layer in the backend's own words: Keras' own go through float32 on PyTorch."""
-    import keras
-
-    class Mean(keras.layers.Layer):
-        def call(self, x: Any) -> Any:
-            if FRAMEWORK == "keras-tensorflow":
-                import tensorflow as tf
-
-                return tf.reduce_mean(x, (1, 2))
-            return x.mean((1, 2))
-
-        def compute_output_shape(self, shape: Any) -> Any:
-            return (shape[0], shape[3])
-
-    class Linear(keras.layers.Layer):
-        def __init__(self, units: int, **options: Any) -> None:
-            super().__init__(**options)
-            self.units = units
-
-        def build(self, shape: Any) -> None:
-            self.kernel = self.add_weight(shape=(shape[-1], self.units))
-            self.bias = self.add_weight(shape=(self.units,))
-
-        def call(self, x: Any) -> Any:
-            return x @ self.kernel.value + self.bias.value
-
-        def compute_output_shape(self, shape: Any) -> Any:
-            return (shape[0], self.units)
-
-    return Mean, Linear
 
 
 def native(images: np.ndarray, model: Any) -> Any:

@@ -72,7 +72,14 @@ def tile(a: Array, times: int) -> Array:
 
 def relu(a: Array) -> Array:
     """The positive part of `a`."""
+    if hasattr(a, "clamp"):  # torch: one pass over the memory, where a maximum needs zeros to compare with
+        return a.clamp(min=0)
     return namespace(a).maximum(a, namespace(a).zeros_like(a))
+
+
+def rectified(a: Array) -> Array:
+    """The positive part of `a`, which is the caller's own and may be overwritten."""
+    return a.clamp_(min=0) if hasattr(a, "clamp_") else relu(a)
 
 
 def top_eigenvector(a: Array) -> tuple[Array, Array]:

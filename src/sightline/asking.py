@@ -20,6 +20,8 @@ from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Question
 from sightline.targets import Facts, Spec, wanted
 
+_IMAGES = frozenset({"baseline", "backgrounds", "low", "high"})  # the options that are images like those explained
+
 
 @dataclass(frozen=True)
 class Request:
@@ -78,7 +80,7 @@ def _baselines(
     """
     hints = {**request.method.base(request.params).hints, **request.method.hints}
     found: dict[str, Array | tuple[Array, ...]] = {}
-    for name in {"baseline", "backgrounds"} & set(request.params):
+    for name in _IMAGES & set(request.params):
         specs = specs_of(request.params[name], images=name == "backgrounds")
         if len(specs) > 1 and hints[name] != Baselines:
             raise MethodError(
@@ -115,7 +117,7 @@ def _part(method: Method, options: dict[str, Any], question: Question, layer: La
         options = options | {"layer": layer}
     elif layer is not None:  # the method explains the layer's output: the rest of the model is a model too
         image = question.run(image, at=[layer.name]).values[layer.name]
-        for name in {"baseline", "backgrounds"} & set(options):
+        for name in _IMAGES & set(options):
             there = _each(lambda b: question.run(b, at=[layer.name]).values[layer.name], options[name])
             options = options | {name: there}
         model = Tail(question, layer, question.x)

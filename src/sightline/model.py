@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 from sightline.arrays import Array, namespace, tile
@@ -51,13 +52,24 @@ class Layer:
 class Op:
     """One operation of a pass, as a backward rule sees it."""
 
-    kind: str  # "relu", "conv", "linear", "norm", "pool", "add", "matmul", "softmax", ...
+    kind: str
+    """"relu", "conv", "linear", "norm", "pool", "add", "matmul", "softmax", ...; "output" for the scores themselves, at
+    the end; "other" for what has no kind, its name in `params`."""
     place: Place  # the layer in which it happens
-    args: tuple[Array, ...]
+    given: Callable[[], tuple[Array, ...]] = field(repr=False)
     params: Mapping[str, Any]
     again: Callable[..., tuple[Array, Callable[[Array], tuple[Array, ...]]]]
     """`again(*args, **params) -> y, pull`: the operation once more with other values; `pull(grad_y)` gives the
     derivative's gradients of its args."""
+    carries: tuple[bool, ...] = (True,)  # for each of the args, whether it hangs on the image
+    first: bool = False  # no operation with weights stands between it and the image
+    before: Op | None = None  # the operation that gave it its one input, where that is known
+    source: Any = field(default=None, repr=False)  # the adapter's own
+
+    @cached_property
+    def args(self) -> tuple[Array, ...]:
+        """What it was given. An operation in place overwrites it: a rule that needs it must ask before it returns."""
+        return self.given()
 
 
 Back = Callable[[Array, Array], tuple[Array, ...]]  # (y, grad_y) -> a gradient for each of the operation's args
@@ -71,7 +83,44 @@ class Instead:
     back: Back
 
 
-Rule = Callable[[Op], Back | Instead | None]  # None: the derivative
+@dataclass(frozen=True)
+class Outgoing:
+    """The operation's own derivative, changed: `change(gradient)`, which may overwrite what it is given."""
+
+    change: Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """No backward pass: an error, if one comes to this operation."""
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Through:
+    """A backward pass through the operations from `start` to this one: gradients of the args of `start`."""
+
+    back: Back
+    start: Op  # the operation before this one, or one before that
+
+
+Bent = Back | Instead | Outgoing | Through | Refused | None  # None: the derivative
+Rule = Callable[[Op], Bent]
+"""The same object for the same rule, so that a compiled pass can be used again. A rule with an attribute `kinds` is
+asked of operations of these kinds only, and told no place."""
+
+
+@dataclass(frozen=True)
+class RuleOf:
+    """A rule that needs arrays, images first: `rule(op, *arrays)`."""
+
+    rule: Callable[..., Bent]
+    arrays: tuple[Array, ...]
+
+    def __call__(self, op: Op) -> Bent:
+        """What the rule makes of the operation."""
+        return self.rule(op, *self.arrays)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 from sightline.arrays import Array, namespace
 from sightline.method import AtLeast, method
 from sightline.model import Instead, Model, Op, Rule, Target
+from sightline.rules.only import only
 
 
 @method(
@@ -36,9 +37,8 @@ def beta_smooth(model: Model, x: Array, target: Target, *, beta: Annotated[float
 def softened(beta: float) -> Rule:
     """The rule for that beta; the same object each time, so that a compiled pass can be used again."""
 
+    @only("relu")
     def softened(op: Op) -> Instead | None:
-        if op.kind != "relu":
-            return None
         (x,), limit = op.args, float(op.params["limit"])
         return Instead(
             lambda a: _softplus(a, beta) - (0.0 if limit == math.inf else _softplus(a - limit, beta)),

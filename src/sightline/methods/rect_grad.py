@@ -9,6 +9,7 @@ from sightline.arrays import Array, namespace
 from sightline.errors import MethodError
 from sightline.method import Size, method
 from sightline.model import Back, Model, Op, Rule, Target
+from sightline.rules.only import only
 
 
 @method("gradient", "rule", family="backward rule", cost="1 FB", source="Kim et al. 2019, section 4, arXiv:1902.04893")
@@ -30,9 +31,8 @@ def rect_grad(model: Model, x: Array, target: Target, *, q: Size = 98.0) -> Arra
 def rectified(q: float) -> Rule:
     """The rule for that percentile; the same object each time, so that a compiled pass can be used again."""
 
+    @only("relu")
     def rectified(op: Op) -> Back | None:
-        if op.kind != "relu":
-            return None
         return lambda y, grad_y: (_above(y, grad_y, q, op.params["limit"]),)
 
     return rectified

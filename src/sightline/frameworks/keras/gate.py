@@ -21,7 +21,7 @@ from keras.src.activations.activations import ReLU
 from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
-from sightline.model import Back, Edit, Instead, Op, Place, Rule
+from sightline.model import Back, Bent, Edit, Instead, Op, Outgoing, Place, Refused, Rule, Through
 
 _local = threading.local()
 _operate = Operation.__call__
@@ -36,8 +36,9 @@ class Engine:
     level: Callable[[], Any]
     """Which trace is being built: whatever happens inside a function that the user compiled is not ours to touch."""
     vjp: Callable[..., tuple[Array, Callable[[Array], tuple[Array, ...]]]]  # (function, *args) -> y, pull
-    bend: Callable[[Callable[[Array], Array], Callable[[Array], Back], Array], Array]
-    """`bend(forward, back_of, x)`: `forward(x)`, with `back_of(x)` for its backward pass."""
+    bend: Callable[..., Array]
+    """`bend(forward, back_of, *xs)`: `forward(*xs)`, with `back_of(*xs)` for its backward pass."""
+    detach: Callable[[Array], Array] = lambda a: a  # a value whose gradient is not asked
     mark: Callable[[], AbstractContextManager[Any]] = nullcontext  # stands around what the gate has seen
 
 
@@ -70,12 +71,16 @@ class Pass:
         try:
             self._open_parameters(op, place)
             args, kwargs = self._first((args, kwargs), partial(self.visit, f":{place}"), f":{place}")
-            outputs = _operate(op, *args, **kwargs)
+            outputs = self.call(op, args, kwargs)
         finally:
             self.inside, self.place, self.names = outer
         if type(op).__name__ in _RESHAPING:
             self._reshape_head(op, args, kwargs, outputs)
         return self._first(outputs, partial(self._leave, op, place))
+
+    def call(self, op: Operation, args: Any, kwargs: Any) -> Any:
+        """What the operation does."""
+        return _operate(op, *args, **kwargs)
 
     def _arrive(self, op: Operation) -> Place:
         """Go into `op`; a place is named after its path, and from the second call on also after its number."""
@@ -144,27 +149,60 @@ class Pass:
             with suspended(engine):
                 return _rectify(x, max_value=None if limit == math.inf else limit, threshold=threshold)
 
-        def again(x: Array, limit: float) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+        limit = math.inf if max_value is None else float(max_value)
+
+        def again(x: Array, limit: float = limit) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
             return engine.vjp(partial(forward, limit=limit), x)
 
-        limit = math.inf if max_value is None else float(max_value)
-        return self.bent(Op("relu", self.place, (x,), {"limit": limit}, again), partial(forward, limit=limit))
+        op = Op("relu", self.place, lambda: (x,), {"limit": limit}, again, before=self.known(x))
+        return self.bent(op, (x,), partial(forward, limit=limit))
 
-    def bent(self, op: Op, forward: Callable[[Array], Array]) -> Array:
-        """`forward` of the operation's argument, with the backward pass that the rule gives it."""
+    def known(self, x: Array) -> Op | None:
+        """The operation with weights that gave `x`."""
+        return None
+
+    def bent(self, op: Op, xs: tuple[Array, ...], forward: Callable[..., Array]) -> Array:
+        """`forward` of the operation's arguments, with the backward pass that the rule gives it."""
         assert self.rule is not None
-        rule, (x,) = self.rule, op.args
-        found = rule(op)
+        rule, found = self.rule, self.rule(op)
         if found is None:
-            return forward(x)
-        self.hits += 1
+            return forward(*xs)
+        self.hits += op.kind != "output"
+        if not isinstance(found, Through):
+            call = found.forward if isinstance(found, Instead) else forward
+            return self.engine.bend(call, lambda *xs: as_back(rule(replace(op, given=lambda: xs)), op, xs), *xs)
+        y, start = self.engine.detach(forward(*xs)), found.start.source
+        count = len(start)
 
-        def back_of(x: Array) -> Back:
-            back = rule(replace(op, args=(x,)))
-            assert back is not None
-            return back.back if isinstance(back, Instead) else back
+        def back_of(*both: Array) -> Back:
+            again = rule(_given(op, both[count:], found.start.source, both[:count]))
+            assert isinstance(again, Through)
+            return lambda y, grad_y: (*again.back(y, grad_y), *(backend.numpy.zeros_like(x) for x in both[count:]))
 
-        return self.engine.bend(found.forward if isinstance(found, Instead) else forward, back_of, x)
+        return self.engine.bend(lambda *_: y, back_of, *start, *xs)
+
+
+def _given(op: Op, xs: tuple[Array, ...], source: Any, start: tuple[Array, ...]) -> Op:
+    """The operation with other arguments, and so the one before it that is `start`."""
+    before = op.before and _given(op.before, start if op.before.source is source else op.before.source, source, start)
+    return replace(op, given=lambda: xs, before=before, source=op.source and xs)
+
+
+def as_back(found: Bent, op: Op, xs: tuple[Array, ...]) -> Back:
+    """What a rule gave, as a backward pass."""
+    if isinstance(found, Refused):
+        return partial(_refuse, found.error)
+    if isinstance(found, Instead):
+        return found.back
+    if isinstance(found, Outgoing):
+        change = found.change
+        return lambda y, grad_y: tuple(map(change, op.again(*xs, **op.params)[1](grad_y)))
+    assert found is not None and not isinstance(found, Through)
+    return found
+
+
+def _refuse(error: Exception, y: Array, grad_y: Array) -> tuple[Array, ...]:
+    raise error
 
 
 def own_variables(op: Operation | None) -> list[Any]:

@@ -14,6 +14,7 @@ from jax.extend.core import get_opaque_trace_state
 from sightline.arrays import Array
 from sightline.errors import ModelError
 from sightline.frameworks.keras.gate import Engine, Pass
+from sightline.frameworks.keras.operations import RuledPass
 from sightline.frameworks.keras.passes import (
     LOCK,
     Arrays,
@@ -23,22 +24,31 @@ from sightline.frameworks.keras.passes import (
     fingerprint,
     forward,
     remembered,
+    rule_of,
     scores,
 )
 from sightline.model import Back, Place, Trace
 
 
-def _bend(function: Callable[[Array], Array], back_of: Callable[[Array], Back], x: Array) -> Array:
-    @jax.custom_gradient
-    def bent(x: Array) -> tuple[Array, Callable[[Array], Array]]:
-        y, back = jax.lax.stop_gradient(function(x)), back_of(x)
-        return y, lambda grad_y: back(y, grad_y)[0]
+def _bend(function: Callable[..., Array], back_of: Callable[..., Back], *xs: Array) -> Array:
+    @jax.custom_vjp
+    def bent(*xs: Array) -> Array:
+        return function(*xs)
 
-    return bent(x)
+    def forward(*xs: Array) -> tuple[Array, Any]:
+        y = function(*xs)
+        return y, (y, xs)
+
+    def backward(kept: Any, grad_y: Array) -> tuple[Array, ...]:
+        y, xs = kept
+        return tuple(back_of(*xs)(y, grad_y))
+
+    bent.defvjp(forward, backward)
+    return bent(*xs)
 
 
 _SEEN = "sightline_gate"
-ENGINE = Engine(get_opaque_trace_state, jax.vjp, _bend, lambda: jax.named_scope(_SEEN))
+ENGINE = Engine(get_opaque_trace_state, jax.vjp, _bend, jax.lax.stop_gradient, lambda: jax.named_scope(_SEEN))
 Results = tuple[Array, Array | None, dict[Place, Array], dict[Place, Array]]  # outputs, score, values, gradients
 
 
@@ -108,11 +118,12 @@ def _compile(model: weakref.ref[keras.Model], ask: Ask, arrays: Arrays, weights:
 
 def _trace(model: keras.Model, ask: Ask, arrays: Arrays, weights: list[Array]) -> tuple[str, Results]:
     heads: list[str] = []
-    watches: list[Pass] = []
+    watches: list[RuledPass] = []
 
     def scored(zeros: dict[Place, Array]) -> tuple[Array | None, tuple[Array, dict[Place, Array]]]:
         watch, outputs, recorded = _forward(model, ask, arrays, weights, zeros)
         outputs, head = watch.before_head(outputs)
+        outputs = watch.scores(outputs)
         heads.append(head)
         watches.append(watch)
         if ask.scored is not None:
@@ -135,7 +146,7 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays, weights: list[Array]) -
 
 def _forward(
     model: keras.Model, ask: Ask, arrays: Arrays, weights: list[Array], zeros: dict[Place, Array]
-) -> tuple[Pass, Array, dict[Place, Array]]:
+) -> tuple[RuledPass, Array, dict[Place, Array]]:
     """A gradient at a place is one with respect to a zero added there: nothing below it is differentiated."""
     recorded: dict[Place, Array] = {}
 
@@ -143,7 +154,7 @@ def _forward(
         recorded[place] = value + zeros[place] if place in zeros else value
         return recorded[place]
 
-    watch = Pass(ENGINE, ask.recorded, edits(ask, arrays), record, ask.rule)
+    watch = RuledPass(ENGINE, ask.recorded, edits(ask, arrays), record, rule_of(ask, arrays))
     with keras.StatelessScope(list(zip(model.variables, weights)), initialize_variables=False):
         return watch, forward(model, ask, arrays, watch), recorded
 

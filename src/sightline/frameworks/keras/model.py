@@ -17,7 +17,7 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
-from sightline.model import Edit, Layer, Place, Rule, Target, Trace
+from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
 
@@ -99,9 +99,11 @@ class KerasModel:
         functions = tuple((place, value) for place, value in edit.items() if callable(value))
         replaced = {place: _as_is(value) for place, value in edit.items() if not callable(value)}
         score, scored = (target.score, target.place) if target else (None, None)
-        ask = Ask(self.ends, at, functions, tuple(replaced), score, rule, scored)
+        bare = rule.rule if isinstance(rule, RuleOf) else rule
+        ask = Ask(self.ends, at, functions, tuple(replaced), score, bare, scored)
+        rule_arrays = [_as_is(a) for a in rule.arrays] if isinstance(rule, RuleOf) else []
         target_arrays = [_as_is(a) for a in target.arrays] if target else []
-        arrays = Arrays(x, self._companions(x), list(replaced.values()), target_arrays)
+        arrays = Arrays(x, self._companions(x), list(replaced.values()), target_arrays, rule_arrays)
         trace: Trace = self.engine.run(self.model, ask, arrays)
         return trace
 

@@ -7,6 +7,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from sightline.arrays import Array
 from sightline.errors import LayerError, ModelError, TargetError, nearest
 from sightline.frameworks.keras.ends import Ends
 from sightline.frameworks.keras.gate import Pass, entered, own_variables
-from sightline.model import Edit, Place, Rule
+from sightline.model import Bent, Edit, Place, Rule, RuleOf
 
 LOCK = threading.RLock()  # passes are traced one at a time
 _KEPT = 32  # compiled passes of a model
@@ -32,7 +33,7 @@ class Ask:
     functions: tuple[tuple[Place, Callable[[Array], Array]], ...] = ()  # edits by a function of the value
     replaced: tuple[Place, ...] = ()  # edits by an array
     score: Callable[..., Array] | None = None
-    rule: Rule | None = None
+    rule: Callable[..., Bent] | None = None
     scored: Place | None = None  # whose value the score is of; None: the outputs
 
     @property
@@ -54,21 +55,27 @@ class Arrays:
     others: Sequence[Array] = ()  # the other inputs
     edits: Sequence[Array] = ()
     target: Sequence[Array] = ()
+    rule: Sequence[Array] = ()
 
     @property
     def flat(self) -> list[Array]:
         """All of them in a row."""
-        return [self.x, *self.others, *self.edits, *self.target]
+        return [self.x, *self.others, *self.edits, *self.target, *self.rule]
 
     def like(self, flat: Sequence[Array]) -> Arrays:
         """Other arrays in the places of these."""
-        first, second = 1 + len(self.others), 1 + len(self.others) + len(self.edits)
-        return Arrays(flat[0], list(flat[1:first]), list(flat[first:second]), list(flat[second:]))
+        rest, parts = iter(flat[1:]), (self.others, self.edits, self.target, self.rule)
+        return Arrays(flat[0], *(list(islice(rest, len(part))) for part in parts))
 
 
 def edits(ask: Ask, arrays: Arrays) -> dict[Place, Edit]:
     """What to put in place of a value on the way."""
     return dict(ask.functions) | dict(zip(ask.replaced, arrays.edits))
+
+
+def rule_of(ask: Ask, arrays: Arrays) -> Rule | None:
+    """The rule, with its arrays."""
+    return RuleOf(ask.rule, tuple(arrays.rule)) if ask.rule is not None and arrays.rule else ask.rule
 
 
 def forward(model: keras.Model, ask: Ask, arrays: Arrays, watch: Pass) -> Array:

@@ -14,8 +14,19 @@ from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
 from sightline.errors import ModelError
-from sightline.frameworks.keras.gate import Engine, Pass
-from sightline.frameworks.keras.passes import Arrays, Ask, check_met, edits, fingerprint, forward, remembered, scores
+from sightline.frameworks.keras.gate import Engine, Pass, as_back
+from sightline.frameworks.keras.operations import RuledPass
+from sightline.frameworks.keras.passes import (
+    Arrays,
+    Ask,
+    check_met,
+    edits,
+    fingerprint,
+    forward,
+    remembered,
+    rule_of,
+    scores,
+)
 from sightline.model import Back, Instead, Op, Place, Trace
 
 _RULED, _RAW = "SightlineRuled", "SightlineRaw"
@@ -24,10 +35,10 @@ _backs: dict[tf.Graph, dict[str, Back]] = {}  # of the operations of a graph tha
 
 
 @tf.RegisterGradient(_RULED)
-def _ruled(op: tf.Operation, grad_y: Array, _: Array) -> list[Array | None]:
-    """The gradient of an identity of (y, x) that the rule gives to x."""
+def _ruled(op: tf.Operation, grad_y: Array, *others: Array) -> list[Array | None]:
+    """The gradient of an identity of (y, *xs) that the rule gives to the xs."""
     back = _backs.get(op.graph, {}).get(op.name)
-    return [grad_y, None] if back is None else [None, *back(op.outputs[0], grad_y)]
+    return [grad_y, *[None for _ in others]] if back is None else [None, *back(op.outputs[0], grad_y)]
 
 
 @tf.RegisterGradient(_RAW)
@@ -43,13 +54,14 @@ def _vjp(function: Callable[..., Array], *args: Array) -> tuple[Array, Callable[
     return y, lambda grad_y: tuple(tf.gradients(y, list(args), grad_y, unconnected_gradients="zero"))
 
 
-def _bend(function: Callable[[Array], Array], back_of: Callable[[Array], Back], x: Array) -> Array:
+def _bend(function: Callable[..., Array], back_of: Callable[..., Back], *xs: Array) -> Array:
     """One registered gradient for all: `tf.custom_gradient` would register, and keep, one for each operation."""
     graph = tf.compat.v1.get_default_graph()
-    y = function(x)
+    y = function(*xs)
     with graph.gradient_override_map({"IdentityN": _RULED}):
-        bent = tf.identity_n([y, x])[0]
-    _backs[graph][bent.op.name] = back_of(x)
+        bent = tf.identity_n([y, *xs])[0]
+    bent.set_shape(y.shape)
+    _backs[graph][bent.op.name] = back_of(*xs)
     return bent
 
 
@@ -61,11 +73,11 @@ def _seen() -> AbstractContextManager[None]:
     return override
 
 
-ENGINE = Engine(tf.compat.v1.get_default_graph, _vjp, _bend, _seen)
+ENGINE = Engine(tf.compat.v1.get_default_graph, _vjp, _bend, mark=_seen)
 
 
 @dataclass
-class _Pass(Pass):
+class _Pass(RuledPass):
     """A pass that also finds the ReLUs which no Keras function made."""
 
     swept: int = 0
@@ -92,18 +104,19 @@ class _Pass(Pass):
     def _ask(self, op: tf.Operation, place: Place) -> None:
         assert self.rule is not None
 
-        def again(x: Array, limit: float) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
+        def again(x: Array, limit: float = _LIMITS[op.type]) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
             return _vjp(lambda x: tf.minimum(tf.nn.relu(x), tf.cast(limit, x.dtype)), x)
 
-        back = self.rule(Op("relu", place, (op.inputs[0],), {"limit": _LIMITS[op.type]}, again))
-        if isinstance(back, Instead):
+        asked = Op("relu", place, lambda: (op.inputs[0],), {"limit": _LIMITS[op.type]}, again)
+        found = self.rule(asked)
+        if isinstance(found, Instead):
             raise ModelError(
                 f"the model calls tf.nn.relu itself in {place!r}, where nothing can stand in its place.",
                 "Write keras.ops.relu in the layer's call, or use a method without a backward rule.",
             )
-        if back is not None:
+        if found is not None:
             self.hits += 1
-            _backs[op.graph][op.name] = back
+            _backs[op.graph][op.name] = as_back(found, asked, (op.inputs[0],))
 
 
 @dataclass(frozen=True)
@@ -152,7 +165,7 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays) -> tuple[str, list[Arra
         return recorded[place]
 
     graph = tf.compat.v1.get_default_graph()
-    watch = _Pass(ENGINE, ask.recorded, edits(ask, arrays), record, ask.rule)
+    watch = _Pass(ENGINE, ask.recorded, edits(ask, arrays), record, rule_of(ask, arrays))
     override = dict.fromkeys(_LIMITS, _RAW) if ask.rule is not None else {}
     with keras.StatelessScope(initialize_variables=False), graph.gradient_override_map(override):
         outputs = forward(model, ask, arrays, watch)
@@ -160,6 +173,7 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays) -> tuple[str, list[Arra
     check_met(ask, watch)
     _check_sealed(graph, ask)
     outputs, head = watch.before_head(outputs)
+    outputs = watch.scores(outputs)
     values = [recorded[place] for place in ask.at]
     if ask.score is None:
         return head, [outputs, *values]

@@ -14,7 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from sightline.arrays import Array
 from sightline.frameworks.keras.gate import Engine, Pass, current
-from sightline.frameworks.keras.passes import Arrays, Ask, check_met, edits, forward, scores
+from sightline.frameworks.keras.operations import RuledPass
+from sightline.frameworks.keras.passes import Arrays, Ask, check_met, edits, forward, rule_of, scores
 from sightline.frameworks.torch.ops import RELU, RELU6, kind_of
 from sightline.model import Back, Place, Trace
 
@@ -30,18 +31,23 @@ class _Bent(torch.autograd.Function):
     """A function whose backward pass is a rule's."""
 
     @staticmethod
-    def forward(ctx: Any, function: Callable[[Array], Array], back: Back, x: Array) -> Array:
-        y = function(x)
+    def forward(ctx: Any, function: Callable[..., Array], back: Back, *xs: Array) -> Array:
+        y = function(*xs)
         ctx.back = back
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Array) -> tuple[None, None, Array]:
-        return None, None, ctx.back(ctx.saved_tensors[0], grads[0])[0]
+    def backward(ctx: Any, *grads: Array) -> tuple[Array | None, ...]:
+        return None, None, *ctx.back(ctx.saved_tensors[0], grads[0])
 
 
-ENGINE = Engine(lambda: None, _vjp, lambda function, back_of, x: _Bent.apply(function, back_of(x.detach()), x))
+def _bend(function: Callable[..., Array], back_of: Callable[..., Back], *xs: Array) -> Array:
+    bent: Array = _Bent.apply(function, back_of(*(x.detach() for x in xs)), *xs)
+    return bent
+
+
+ENGINE = Engine(lambda: None, _vjp, _bend, lambda a: a.detach())
 
 
 class _Rectifiers(TorchFunctionMode):
@@ -80,12 +86,13 @@ def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
         recorded[place] = value
         return value.clone()  # what follows may work in place
 
-    watch = Pass(ENGINE, ask.recorded, edits(ask, arrays), record, ask.rule)
+    watch = RuledPass(ENGINE, ask.recorded, edits(ask, arrays), record, rule_of(ask, arrays))
     with _evaluation(model, graph=bool(ask.differentiated)):
         with _Rectifiers() if ask.rule is not None else nullcontext():
             outputs = forward(model, ask, arrays, watch)
         check_met(ask, watch)
         outputs, head = watch.before_head(outputs)
+        outputs = watch.scores(outputs)
         score = None if ask.score is None else scores(ask, outputs, recorded, arrays)
         places = ask.differentiated
         grads = _gradients(score, [recorded[place] for place in places]) if places else []

@@ -113,11 +113,12 @@ class TorchModel:
         if rule is None and self.output in spare.headless:
             outputs, head = choose(self._call(spare.module, taps.tap("", x)), self.output), ""
         else:
-            with Watch(rule) as watch, taps.telling(watch.places if rule else None):
+            with Watch(rule) as watch, taps.telling(watch.places if rule and watch.kinds is None else None):
                 given = self._call(spare.module, taps.tap("", x))
             outputs, head = watch.before_head(choose(given, self.output))
             if not head and not (watch.met_head and taps.inside):
                 spare.headless.add(self.output)
+            outputs = watch.scores(outputs)
             _check_rule(rule, watch.hits, spare.module)
         taps.check()
         return outputs.reshape(-1, 1) if outputs.ndim < 2 else outputs, head  # one score an image, squeezed

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import types as python_types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, NoReturn
 
 import torch
+import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from sightline.frameworks.torch.ops import SHAPE, SIGMOID, SOFTMAX, kind_of
-from sightline.model import Instead, Op, Rule
+from sightline.frameworks.torch.calls import (
+    WEIGHTED,
+    Args,
+    Named,
+    Ruled,
+    again,
+    call_again,
+    in_place,
+    inputs,
+    params,
+    positional,
+)
+from sightline.frameworks.torch.ops import CLAMP, PASSING, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
+from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
 
-_WEIGHTS = {
-    "conv": {"weight": 1, "bias": 2},
-    "linear": {"weight": 1, "bias": 2},
-    "batch_norm": {"mean": 1, "variance": 2, "weight": 3, "bias": 4},
-    "layer_norm": {"weight": 2, "bias": 3},
+_FRESH = {"ReluBackward0", "HardtanhBackward0"}  # what these give is a tensor of its own
+_COMPOSITE: dict[Func, Func] = {  # one operation to the mode: its body, which does not ask the mode about itself
+    f: python_types.FunctionType(
+        f.__code__, {**f.__globals__, "has_torch_function": lambda _: False}, f.__name__, f.__defaults__
+    )
+    for f in (F.multi_head_attention_forward,)
 }
-_COUNT = {"add": 2, "mul": 2, "matmul": 2, "attention": 3}  # the arguments that a gradient flows to; 1 for the others
-_NAMES = ("input", "tensors", "query", "key", "value", "other", "mat2")  # what these are called, in their order
 
 
 class Watch(TorchFunctionMode):
@@ -29,26 +44,27 @@ class Watch(TorchFunctionMode):
         """`rule` bends the backward pass; None leaves it the derivative."""
         super().__init__()
         self.rule, self.hits, self.places = rule, 0, [""]
+        self.kinds: frozenset[str] | None = getattr(rule, "kinds", None)  # None: all of them
         self.met_head = False  # whether there was any softmax or sigmoid, at the end or not
         self._heads = WeakTensorKeyDictionary()  # what a softmax or sigmoid gave -> its kind, what it was given
+        self._made = WeakTensorKeyDictionary()  # what an operation with weights gave -> the operation
+        self._deep = WeakTensorKeyDictionary()  # what lies behind one
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def __torch_function__(self, func: Func, types: Any, args: Args = (), kwargs: Named | None = None) -> Any:
         """One call of torch; the mode itself is off while it runs."""
         kwargs = kwargs or {}
         kind = "softmax" if func in SOFTMAX else "sigmoid" if func in SIGMOID else ""
         before: Any = (args[0] if args else kwargs["input"]) if kind else None
         if kind and func.__name__.endswith("_"):
             before = before.clone()  # it is about to be overwritten
-        y = func(*args, **kwargs) if self.rule is None else self._ruled(func, args, kwargs)
+        y = func(*args, **kwargs) if self.rule is None else self._ruled(self.rule, func, args, kwargs)
         if kind:
             self.met_head, self._heads[y] = True, (kind, before)
         elif func in SHAPE and args and args[0] in self._heads:
             self._follow(func, args, kwargs, y)
         return y
 
-    def _follow(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], y: Any) -> None:
+    def _follow(self, func: Func, args: Args, kwargs: Named, y: Any) -> None:
         """A head in another shape is a head; but one of a softmax's classes alone has no score of its own."""
         kind, before = self._heads[args[0]]
         if kind == "sigmoid" or func is not torch.Tensor.__getitem__ or y.shape[:2] == args[0].shape[:2]:
@@ -59,37 +75,80 @@ class Watch(TorchFunctionMode):
         kind, before = self._heads.get(outputs, ("", outputs))
         return before, kind
 
-    def _ruled(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def scores(self, outputs: Any) -> Any:
+        """The scores at the end, which a rule sees as an operation that does nothing."""
+        if self.rule is None or self.kinds is not None or not outputs.requires_grad:
+            return outputs
+        op = Op("output", "", lambda: (outputs.detach(),), {}, again(torch.clone, "output", (outputs,), {}))
+        bent = self.rule(replace(op, before=self._known(outputs)))
+        return outputs if bent is None else _bend(bent, torch.clone, op, (outputs,), lambda x: x.clone())
+
+    def _ruled(self, rule: Rule, func: Func, args: Args, kwargs: Named) -> Any:
         kind, facts = kind_of(func, args, kwargs)
-        if kind:
-            args, kwargs = _positional(kind, args, kwargs)
-        back = self.rule(_op(kind, facts, self.places[-1], func, args, kwargs)) if kind and self.rule else None
-        if back is None:
+        if self.kinds is not None and kind not in self.kinds:
             return func(*args, **kwargs)
-        self.hits += 1
-        if not isinstance(back, Instead):
-            return _Ruled.apply(lambda *xs: _again(func, kind, args, kwargs, xs), back, kind, *_inputs(kind, args))
-        forward = _written(back.forward) if _in_place(func, args, kwargs) else back.forward
-        return _Ruled.apply(forward, back.back, kind, *_inputs(kind, args))
-
-
-class _Ruled(torch.autograd.Function):
-    """An operation whose backward pass is `back(y, grad_y)`."""
-
-    @staticmethod
-    def forward(ctx: Any, call: Callable[..., Any], back: Any, kind: str, *xs: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = call(*xs)
-        if y is xs[0]:
-            ctx.mark_dirty(y)  # the operation works in place, and what reads its input later must see that
-        ctx.save_for_backward(y if kind == "relu" else y.clone())  # a ReLU in place may follow anything else
-        ctx.back = back
+        if func in _COMPOSITE:
+            with self:
+                return _COMPOSITE[func](*args, **kwargs)
+        deep = kind in WEIGHTED or any(t in self._deep for t in _tensors((args, kwargs)))
+        y = self._known_kind(rule, kind, facts, func, args, kwargs) if kind else self._other(rule, func, args, kwargs)
+        if deep and self.kinds is None:
+            self._deep.update((t, True) for t in _tensors(y))
         return y
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        (y,) = ctx.saved_tensors
-        found = ctx.back(y, grads[0])
-        return (None, None, None, *(found if isinstance(found, tuple) else (found,)))
+    def _known_kind(self, rule: Rule, kind: str, facts: Named, func: Func, args: Args, kwargs: Named) -> Any:
+        args, kwargs = positional(kind, args, kwargs)
+        xs = inputs(kind, args)
+        carries = tuple(x.requires_grad for x in xs)
+        if self.kinds is None and not any(carries):
+            self.hits += 1
+            return func(*args, **kwargs)
+        op = self._op(kind, facts, func, args, kwargs, xs)
+        bent = rule(op)
+        if bent is None:
+            y = func(*args, **kwargs)
+        else:
+            self.hits += 1
+            written = in_place(func, args, kwargs)
+            y = _bend(bent, func, op, xs, lambda *xs: call_again(func, kind, args, kwargs, xs, {}), written)
+        if kind in WEIGHTED and self.kinds is None:
+            self._made[y] = (op, y._version)
+        return y
+
+    def _op(self, kind: str, facts: Named, func: Func, args: Args, kwargs: Named, xs: tuple[torch.Tensor, ...]) -> Op:
+        overwritten = kind not in WEIGHTED or in_place(func, args, kwargs)  # now, or by what follows
+
+        def given() -> tuple[torch.Tensor, ...]:
+            return tuple(x.detach().clone() if overwritten else x.detach() for x in xs)
+
+        op = Op(kind, self.places[-1], given, facts, again(func, kind, args, kwargs))
+        if self.kinds is not None:
+            return op
+        return replace(
+            op,
+            params=facts | params(kind, func, args, kwargs),
+            carries=tuple(x.requires_grad for x in xs),
+            first=not any(x in self._deep for x in xs),
+            before=self._known(xs[0]) if len(xs) == 1 else None,
+            source=(xs, tuple(x._version for x in xs)),
+        )
+
+    def _known(self, x: torch.Tensor) -> Op | None:
+        """The operation that gave `x`, where neither `x` nor what that was given has been overwritten since."""
+        op, version = self._made.get(x, (None, 0))
+        return op if op is not None and x._version == version and _untouched(op) else None
+
+    def _other(self, rule: Rule, func: Func, args: Args, kwargs: Named) -> Any:
+        """What has no kind can only be refused, or given another gradient coming in."""
+        y = func(*args, **kwargs)
+        carried = [t for t in _tensors(y) if t.requires_grad]
+        if func in PASSING or not carried or not any(t.requires_grad for t in _tensors((args, kwargs))):
+            return y
+        name = getattr(func, "__name__", str(func))
+        bent = rule(Op("other", self.places[-1], tuple, {"name": name}, lambda: (y, lambda g: ())))
+        for t in carried:
+            _refuse(bent, t)
+        return y
 
 
 def _written(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -97,68 +156,73 @@ def _written(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor
     return lambda *xs: xs[0].copy_(forward(*xs))
 
 
-def _positional(kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same call, with the inputs that were given by name in their places, and the weights as plain values."""
-    args, kwargs = tuple(map(_value, args)), {name: _value(given) for name, given in kwargs.items()}
-    named = [name for name in _NAMES if name in kwargs] if len(args) < _COUNT.get(kind, 1) else []
-    rest = {name: value for name, value in kwargs.items() if name not in named}
-    return (*args, *(kwargs[name] for name in named)), rest
+def _tensors(given: Any) -> Iterator[torch.Tensor]:
+    if isinstance(given, torch.Tensor):
+        yield given
+    elif isinstance(given, list | tuple):
+        for item in given:
+            yield from _tensors(item)
+    elif isinstance(given, dict):
+        yield from _tensors(list(given.values()))
 
 
-def _value(given: Any) -> Any:
-    return given.detach() if isinstance(given, torch.nn.Parameter) else given  # the twin's weights end with the pass
+def _untouched(op: Op) -> bool:
+    """Whether the inputs of an operation, and of those before it, are still what they were."""
+    xs, versions = op.source
+    return all(x._version == v for x, v in zip(xs, versions)) and (op.before is None or _untouched(op.before))
 
 
-def _op(kind: str, facts: dict[str, Any], place: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Op:
-    inputs = tuple(x.detach() for x in _inputs(kind, args))
-    if _in_place(func, args, kwargs):
-        inputs = tuple(x.clone() for x in inputs)  # they are about to be overwritten
-    params = facts | {name: _weight(at, name, args, kwargs) for name, at in _weights_of(kind, func).items()}
-
-    def again(*xs: Any, **changed: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
-        with torch.enable_grad():
-            leaves = [x.detach().clone().requires_grad_() for x in xs]
-            y = _again(func, kind, args, kwargs, tuple(x.clone() for x in leaves), changed)
-        return y.detach(), lambda g: torch.autograd.grad(y, leaves, g, retain_graph=True)
-
-    return Op(kind, place, inputs, params, again)
+def _refuse(bent: Bent, y: torch.Tensor) -> None:
+    """Let an error wait for a gradient of `y`."""
+    if isinstance(bent, Refused) and y.requires_grad:
+        y.register_hook(partial(_raise, bent.error))
 
 
-def _in_place(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    name = getattr(func, "__name__", "")
-    written = name.endswith("_") and not name.endswith("__")
-    return written or name.startswith("__i") or bool(kwargs.get("inplace")) or any(a is True for a in args)
+def _raise(error: Exception, gradient: torch.Tensor) -> NoReturn:
+    raise error
 
 
-def _inputs(kind: str, args: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
-    """The arguments that a gradient flows to."""
-    given = args[0] if kind == "concat" else args[: _COUNT.get(kind, 1)]
-    return tuple(a for a in given if isinstance(a, torch.Tensor))
-
-
-def _weights_of(kind: str, func: Any) -> Mapping[str, int]:
-    name = getattr(func, "__name__", "") if kind == "norm" else kind
-    return _WEIGHTS.get(name, {})
-
-
-def _weight(at: int, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[at] if at < len(args) else kwargs.get(name)
-
-
-def _again(
-    func: Any, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any], xs: tuple[Any, ...], changed: Any = None
-) -> Any:
-    """`func` once more on `xs` in place of its inputs, with the weights named in `changed` replaced."""
-    given, named = list(args), dict(kwargs)
-    if kind == "concat":
-        given[0] = list(xs)
+def _bend(
+    bent: Back | Instead | Outgoing | Through | Refused,
+    func: Func,
+    op: Op,
+    xs: Sequence[torch.Tensor],
+    call: Callable[..., torch.Tensor],
+    overwrites: bool = False,
+) -> torch.Tensor:
+    """The operation with the backward pass that the rule gave."""
+    if isinstance(bent, Instead):
+        result: torch.Tensor = Ruled.apply(
+            _written(bent.forward) if overwrites else bent.forward, bent.back, op.kind, *xs
+        )
+    elif isinstance(bent, Through):
+        with torch.no_grad():
+            y = call(*xs)
+        result = Ruled.apply(lambda *_: y, bent.back, bent.start.kind, *bent.start.source[0])
+    elif isinstance(bent, Refused):
+        result = call(*xs)
+        _refuse(bent, result)
+    elif isinstance(bent, Outgoing):
+        result = _changed_derivative(bent, func, op, xs, call)
     else:
-        rest, count = iter(xs), _COUNT.get(kind, 1)
-        given[:count] = [next(rest) if isinstance(a, torch.Tensor) else a for a in given[:count]]
-    for name, at in _weights_of(kind, func).items():
-        if changed and name in changed:
-            if at < len(given):
-                given[at] = changed[name]
-            else:
-                named[name] = changed[name]
-    return func(*given, **named)
+        result = Ruled.apply(call, bent, op.kind, *xs)
+    return result
+
+
+def _changed_derivative(
+    bent: Outgoing, func: Func, op: Op, xs: Sequence[torch.Tensor], call: Callable[..., torch.Tensor]
+) -> torch.Tensor:
+    """torch's own derivative where that is the strict one: it costs nothing more, and what it gives may be overwritten."""
+    if func in CLAMP or xs[0]._is_view():  # a clamp's derivative is 1 at its limits
+
+        def back(y: torch.Tensor, grad_y: torch.Tensor) -> tuple[torch.Tensor]:
+            return (bent.change(torch.where((y > 0) & (y < op.params["limit"]), grad_y, 0)),)
+
+        changed: torch.Tensor = Ruled.apply(call, back, op.kind, *xs)
+        return changed
+    y = call(*xs)
+    if y.requires_grad and type(y.grad_fn).__name__ in _FRESH:
+        y.grad_fn.register_hook(lambda given, _: (bent.change(given[0]),))
+    elif y.requires_grad:  # a ReLU's derivative is a mask: before it is as good as after it
+        y.register_hook(lambda grad_y: bent.change(grad_y.clone()))
+    return y

@@ -1,0 +1,85 @@
+"""AttnLRP: relevance through the operations of a transformer (Achtibat et al. 2024)."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from sightline.arrays import Array, like, namespace
+from sightline.model import Back, Bent, Op, Rule
+from sightline.rules.folding import is_batch_norm
+from sightline.rules.lrp import composite
+from sightline.rules.shares import proportional, ratio, unchanged
+from sightline.rules.weights import OfWeights
+
+
+@lru_cache
+def attention_composite(weights: OfWeights, epsilon: float) -> Rule:
+    """A rule for operations with weights, and AttnLRP's for the rest of a transformer."""
+    others = composite(weights, weights, None, epsilon, "AttnLRP")
+
+    def rule(op: Op) -> Bent:
+        if op.kind == "softmax":
+            return _softmax(op)
+        if op.kind == "attention":
+            return _attention(op, epsilon)
+        if op.kind == "matmul":  # equation 13: half to each factor
+            return proportional(op, epsilon, 1 / sum(op.carries))
+        if op.kind == "mul":  # equation 14
+            return unchanged(op, 1 / sum(op.carries))
+        if op.kind in ("activation", "sigmoid") or (op.kind == "norm" and not is_batch_norm(op)):
+            return unchanged(op)  # equation 9; section 3.3.4
+        return others(op)
+
+    return rule
+
+
+def softmax_relevance(x: Array, p: Array, relevance: Array, axis: int = -1) -> Array:
+    """x_i (R_i − p_i Σ_j R_j) (equation 12); 0 where x is −∞, for a masked token."""
+    xp = namespace(p)
+    change = relevance - p * xp.sum(relevance, axis=axis, keepdims=True)
+    return xp.where(xp.isfinite(x), xp.where(xp.isfinite(x), x, xp.zeros_like(x)) * change, xp.zeros_like(p))
+
+
+def _softmax(op: Op) -> Back:
+    (x,) = op.args
+    return lambda p, relevance: (softmax_relevance(x, p, relevance, op.params["axis"]),)
+
+
+def _attention(op: Op, epsilon: float) -> Back:
+    """The product, the softmax and the product that it is made of, one rule after the other."""
+    query, key, value = op.args
+    xp = namespace(query)
+    scale = op.params["scale"] or 1 / math.sqrt(query.shape[-1])
+
+    def back(y: Array, relevance: Array) -> tuple[Array, Array, Array]:
+        products = xp.matmul(query, _flipped(key)) * scale
+        scores = _masked(products, op.params["mask"], op.params["causal"])
+        p = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
+        p = p / xp.sum(p, axis=-1, keepdims=True)
+        shares = ratio(relevance, y, epsilon) / 2
+        of_scores = softmax_relevance(scores, p, p * xp.matmul(shares, _flipped(value)))
+        inner = ratio(of_scores, products, epsilon) / 2 * scale
+        return (
+            query * xp.matmul(inner, key),
+            key * xp.matmul(_flipped(inner), query),
+            value * xp.matmul(_flipped(p), shares),
+        )
+
+    return back
+
+
+def _flipped(a: Array) -> Array:
+    return namespace(a).moveaxis(a, -1, -2)
+
+
+def _masked(scores: Array, mask: Array | None, causal: bool) -> Array:
+    xp = namespace(scores)
+    if causal:
+        seen = np.tril(np.ones(tuple(scores.shape[-2:])))
+        return xp.where(like(seen, scores) > 0, scores, xp.zeros_like(scores) - math.inf)
+    if mask is None:
+        return scores
+    return xp.where(mask, scores, xp.zeros_like(scores) - math.inf) if "bool" in str(mask.dtype) else scores + mask
