@@ -63,3 +63,5 @@ def _tell(found: sl.Visualization, files: Mapping[str, str], *, as_json: bool) -
     print_line(f"{found.model}, {found.target['label']}: {guesses}".rstrip(": "))
     row = [found.target["label"], f"{found.scores[0]:.4g}", f"{found.score:.4g}", found.layer, files["picture"]]
     print_table(("target", "start", "score", "layer", "picture"), [row])
+    for odd in found.notes:
+        print_line(f"  {odd}")
