@@ -168,7 +168,7 @@ def test_lime_says_how_badly_a_linear_model_fits() -> None:
 def test_rise_of_a_linear_model_is_within_three_standard_errors_of_its_expectation(linear: Any) -> None:
     """E[f(masked) | the pixel is kept], by the covariance of masks over all shifts and all grids."""
     cells, keep, size = 3, 0.5, (12, 12)
-    found, checks = attribute(linear, "rise", cells=cells, keep=keep, samples=4000, random_state=1, **B)
+    found, checks = attribute(linear, "rise", cells=cells, keep=keep, samples=1500, random_state=1, **B)
     shares = []  # of each cell in each pixel, for every shift
     for down, right in np.ndindex(4, 4):
         for j in range(cells * cells):
