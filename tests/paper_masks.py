@@ -287,7 +287,7 @@ def meaningful_perturbation(
     game = Optimised(net, x, c, baseline)
 
     def slope(_: int, m: np.ndarray) -> np.ndarray:
-        return game.slope(m) - sparsity + smoothness * roughness_slope(m)
+        return game.slope(m) * (game.share(m) > 0) - sparsity + smoothness * roughness_slope(m)
 
     return 1 - game.adam(np.ones((cells, cells)), slope, steps, rate)
 

@@ -168,7 +168,7 @@ def test_lime_says_how_badly_a_linear_model_fits() -> None:
 def test_rise_of_a_linear_model_is_within_three_standard_errors_of_its_expectation(linear: Any) -> None:
     """E[f(masked) | the pixel is kept], by the covariance of masks over all shifts and all grids."""
     cells, keep, size = 3, 0.5, (12, 12)
-    found, checks = attribute(linear, "rise", cells=cells, keep=keep, samples=4000, random_state=1, **B)
+    found, checks = attribute(linear, "rise", cells=cells, keep=keep, samples=1500, random_state=1, **B)
     shares = []  # of each cell in each pixel, for every shift
     for down, right in np.ndindex(4, 4):
         for j in range(cells * cells):
@@ -254,7 +254,7 @@ def test_meaningful_perturbation_goes_down(model: Any) -> None:
     kept = 1 - masks[0, 1]
     assert many["left"][0, 1] == pytest.approx(game.share(kept), abs=1e-10)
     cost = 1e-4 * masks[0, 1].sum() + 1e-2 * paper_masks.roughness(kept)
-    assert many["objective"][0, 1] == pytest.approx(game.share(kept) + cost, abs=1e-10)
+    assert many["objective"][0, 1] == pytest.approx(max(game.share(kept), 0) + cost, abs=1e-10)
     assert first.max() <= 0.1 + 1e-12  # Adam's first step is at most the rate
 
 

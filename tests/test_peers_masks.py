@@ -131,7 +131,10 @@ def test_a_small_net_equals_captum() -> None:
 
 def test_resnet18_equals_captum() -> None:
     torch.manual_seed(0)
-    compare(torchvision.models.resnet18(num_classes=10).eval(), torch.randn(1, 3, 64, 64), 1e-5)
+    net = (
+        torchvision.models.resnet18(num_classes=10).double().eval()
+    )  # in float32 small falls of the score are rounding
+    compare(net, torch.randn(1, 3, 64, 64, dtype=torch.float64), 1e-5)
 
 
 def test_captums_kernel_shap_is_near_ours_and_does_not_sum_exactly() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, namespace
+from sightline.arrays import Array, namespace, relu
 from sightline.method import Checks, Count, Size, method
 from sightline.methods._optimised import Stage, descend, staged
 from sightline.model import Model, Target
@@ -31,7 +31,7 @@ def meaningful_perturbation(
     """What of the image must be hidden to lose the score: the smallest smooth mask, found by gradient descent.
 
     Shape (k, n, cells, cells), 0 to 1: how much of each cell is hidden. `steps` of Adam at `rate`, from a mask that hides
-    nothing, minimise the share of the score that is left (1 for the image's, 0 for the baseline's) plus `sparsity`
+    nothing, minimise the share of the score that is left (1 for the image's, 0 for the baseline's or less) plus `sparsity`
     times the hidden sum plus `smoothness` times the total variation, cubed differences, of the mask. The paper takes
     a probability for the share, moves the image a little at random at each step, which is left out here, and begins
     with a disc. Checks: `objective`, what was reached; `left`, the share left. It is one local minimum: other masks may
@@ -40,7 +40,9 @@ def meaningful_perturbation(
     stage = staged(model, x, target, baseline, cells)
 
     def slope(_: int, masks: Array) -> Array:
-        return stage.share(masks)[1] - sparsity + smoothness * _variation(masks)[1]
+        left, fall = stage.share(masks)
+        going = namespace(left).astype(left > 0, left.dtype)[..., None, None]  # no gain below the baseline's score
+        return fall * going - sparsity + smoothness * _variation(masks)[1]
 
     masks = descend(stage, stage.masks(cells), steps, rate, slope)
     left, objective = _objective(stage, masks, sparsity, smoothness)
@@ -50,7 +52,7 @@ def meaningful_perturbation(
 def _objective(stage: Stage, masks: Array, sparsity: float, smoothness: float) -> tuple[Array, Array]:
     xp = namespace(masks)
     left = stage.share(masks)[0]
-    return left, left + sparsity * xp.sum(1 - masks, axis=(-2, -1)) + smoothness * _variation(masks)[0]
+    return left, relu(left) + sparsity * xp.sum(1 - masks, axis=(-2, -1)) + smoothness * _variation(masks)[0]
 
 
 def _variation(masks: Array) -> tuple[Array, Array]:
