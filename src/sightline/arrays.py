@@ -36,6 +36,7 @@ def _over_keras_ops() -> SimpleNamespace:
         permute_dims=ops.transpose,
         asarray=ops.convert_to_tensor,
         linalg=SimpleNamespace(eigh=ops.eigh),
+        float32="float32",
     )
 
 
@@ -73,6 +74,12 @@ def tile(a: Array, times: int) -> Array:
 def relu(a: Array) -> Array:
     """The positive part of `a`."""
     return namespace(a).maximum(a, namespace(a).zeros_like(a))
+
+
+def at_least_float32(a: Array) -> Array:
+    """`a`, in float32 where it is in half precision, which linear algebra does not know."""
+    xp = namespace(a)
+    return xp.astype(a, xp.float32) if "16" in str(a.dtype) else a
 
 
 def top_eigenvector(a: Array) -> tuple[Array, Array]:
