@@ -13,7 +13,19 @@ import pytest
 import paper
 import sightline as sl
 from nets import FRAMEWORK, use_float64
-from sightline.arrays import beside, like, namespace, normal, over_rows, resize, tile, to_numpy
+from sightline.arrays import (
+    at_least_float32,
+    beside,
+    like,
+    logsumexp,
+    namespace,
+    normal,
+    over_rows,
+    resize,
+    tile,
+    to_numpy,
+    top_eigenvector,
+)
 
 FRAMEWORKS = ("none", "torch", "keras-tensorflow", "keras-jax", "keras-torch")
 if FRAMEWORK != "none":
@@ -65,6 +77,30 @@ def test_half_precision_is_float32_on_the_host() -> None:
     for a in [half] if FRAMEWORK == "none" else arrays(half):  # the strict standard has no such type
         assert to_numpy(a).dtype == np.float32
         assert to_numpy(a).tolist() == [1.5, 2.0]
+
+
+def test_top_eigenvector_of_each_matrix() -> None:
+    half = np.random.default_rng(0).normal(size=(3, 2, 5, 5))
+    symmetric = half + half.swapaxes(-1, -2)
+    for a in arrays(symmetric):
+        value, vector = (to_numpy(found) for found in top_eigenvector(a))
+        np.testing.assert_allclose(value, np.linalg.eigvalsh(symmetric)[..., -1], rtol=1e-12)
+        turned = np.einsum("...ij,...j->...i", symmetric, vector)
+        np.testing.assert_allclose(turned, value[..., None] * vector, rtol=0, atol=1e-12)
+        np.testing.assert_allclose((vector**2).sum(-1), 1, rtol=1e-12)
+
+
+def test_logsumexp_neither_overflows_nor_underflows() -> None:
+    for a in arrays(np.array([[0.0, np.log(3)], [1e4, 1e4], [-1e4, -1e5]])):
+        np.testing.assert_allclose(to_numpy(logsumexp(a)), [np.log(4), 1e4 + np.log(2), -1e4], rtol=1e-12)
+
+
+def test_linear_algebra_of_half_precision_is_done_in_float32() -> None:
+    for a in arrays(np.float32([1.5, 2.0])):
+        assert at_least_float32(a) is a
+    half = np.float16([1.5, 2.0])
+    for a in [half] if FRAMEWORK == "none" else arrays(half):
+        assert "float32" in str(at_least_float32(a).dtype)
 
 
 def test_tile_puts_copies_behind_each_other() -> None:

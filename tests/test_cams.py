@@ -98,6 +98,15 @@ def _head(width: int) -> tuple[Any, ...]:
     return ("linear", "head", rng.normal(size=(width, 5)), rng.normal(size=5))
 
 
+def test_half_precision_is_enough_for_cam_and_the_eigen_maps() -> None:
+    """Sixteen bits round the scores by up to a hundredth, and linear algebra does not know them."""
+    half = build(NET, dtype="bfloat16")
+    for name in ("cam", "eigen-cam", "eigen-grad-cam", "kpca-cam"):
+        found = sl.explain(half, np.float32(_float_input()), method=name, target=3, layer="relu2").attribution
+        expected = np.stack([getattr(cams, name.replace("-", "_"))(NET, image, 3, "relu2") for image in IMAGES])
+        assert_close(found, expected, 0.05)
+
+
 SCALE_FREE = (
     *("cam", "grad-cam", "hires-cam", "elementwise-grad-cam", "xgrad-cam", "layer-cam", "eigen-cam", "eigen-grad-cam"),
     *("kpca-cam", "fem", "ablation-cam", "recipro-cam", "finer-cam", "augmented", "layer-fusion"),

@@ -36,6 +36,7 @@ def _over_keras_ops() -> SimpleNamespace:
         permute_dims=ops.transpose,
         asarray=ops.convert_to_tensor,
         linalg=SimpleNamespace(eigh=ops.eigh),
+        float32="float32",
     )
 
 
@@ -80,6 +81,12 @@ def relu(a: Array) -> Array:
 def rectified(a: Array) -> Array:
     """The positive part of `a`, which is the caller's own and may be overwritten."""
     return a.clamp_(min=0) if hasattr(a, "clamp_") else relu(a)
+
+
+def at_least_float32(a: Array) -> Array:
+    """`a`, in float32 where it is in half precision, which linear algebra does not know."""
+    xp = namespace(a)
+    return xp.astype(a, xp.float32) if "16" in str(a.dtype) else a
 
 
 def top_eigenvector(a: Array) -> tuple[Array, Array]:

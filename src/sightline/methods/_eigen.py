@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, namespace, top_eigenvector
+from sightline.arrays import Array, at_least_float32, namespace, top_eigenvector
 
 
 def cells(features: Array) -> Array:
-    """A feature map (..., height, width, channels) as a matrix (..., cells, channels)."""
+    """A feature map (..., height, width, channels) as a matrix (..., cells, channels) of at least single precision."""
     shape = tuple(features.shape)
-    return namespace(features).reshape(features, (*shape[:-3], shape[-3] * shape[-2], shape[-1]))
+    return namespace(features).reshape(at_least_float32(features), (*shape[:-3], shape[-3] * shape[-2], shape[-1]))
 
 
 def transposed(a: Array) -> Array:

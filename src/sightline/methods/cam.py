@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, namespace, to_numpy
+from sightline.arrays import Array, at_least_float32, namespace, to_numpy
 from sightline.errors import ModelError
 from sightline.method import method
 from sightline.methods._cam import SPACE
 from sightline.model import Layer, Model, Target
 
 _CELLS = (-3, -2, -1)
-_ROUNDING = 1e-3  # in shares of the largest; far more than float32 needs, far less than another net differs by
+_ROUNDING = {False: 1e-3, True: 0.05}  # in shares of the largest; more than single and half precision need
 
 
 @method("gradient", "layer", family="CAM", cost="2 F + tail", source="Zhou et al. 2016, equation 2, arXiv:1512.04150")
@@ -23,14 +23,15 @@ def cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     """
     trace = model.run(x, at=[layer.name], target=target)
     value = trace.values[layer.name]
-    features, gradients = layer.spatial(value), layer.spatial(trace.grads[layer.name])
-    xp = namespace(features)
+    features, gradients = (layer.spatial(at_least_float32(a)) for a in (value, trace.grads[layer.name]))
+    xp, rounding = namespace(features), _ROUNDING["16" in str(value.dtype)]
     found = xp.sum(xp.sum(gradients, axis=SPACE, keepdims=True) * features, axis=-1)
     spread = xp.max(xp.max(gradients, axis=SPACE) - xp.min(gradients, axis=SPACE), axis=-1)
-    change = trace.score - model.run(x, edit={layer.name: xp.zeros_like(value)}, target=target).score
-    size = xp.abs(trace.score) + xp.sum(xp.abs(gradients * features), axis=_CELLS)
-    uneven = to_numpy(spread - _ROUNDING * xp.max(xp.abs(gradients), axis=_CELLS))
-    unlike = to_numpy(xp.abs(xp.mean(found, axis=(-2, -1)) - change) - _ROUNDING * size)
+    empty = model.run(x, edit={layer.name: namespace(value).zeros_like(value)}, target=target).score
+    score, change = at_least_float32(trace.score), at_least_float32(trace.score - empty)
+    size = xp.abs(score) + xp.sum(xp.abs(gradients * features), axis=_CELLS)
+    uneven = to_numpy(spread - rounding * xp.max(xp.abs(gradients), axis=_CELLS))
+    unlike = to_numpy(xp.abs(xp.mean(found, axis=(-2, -1)) - change) - rounding * size)
     if (uneven > 0).any() or (unlike > 0).any():
         raise ModelError(
             f"CAM was asked at the layer {layer.name!r}; expected that a mean over space and one linear layer follow it.",
