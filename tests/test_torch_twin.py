@@ -224,10 +224,12 @@ def test_a_model_and_an_image_made_in_inference_mode() -> None:
     assert_follows(made(), lambda m: None, differs=False)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize(
+    "name", sorted(set(METHODS) - {"full-grad"})
+)  # which is for nets of ReLUs: it refuses this one
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 def test_a_call_from_within_a_mode_without_gradients(name: str, mode: Callable[[], Any]) -> None:
-    few = {key: value for key, value in {"steps": 3, "samples": 2}.items() if key in METHODS[name].params}
+    few = {key: value for key, value in {"steps": 3, "samples": 2}.items() if METHODS[name].takes(key, {})}
     expected = sl.explain(made(), image(), method=name, **few)
     with mode():
         found = sl.explain(made(), image(), method=name, **few)
