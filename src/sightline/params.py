@@ -21,7 +21,7 @@ def settle_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         raise MethodError(
             f"of={base.name!r} was given; it wraps a method itself.", "Name another method, such as gradient."
         )
-    known = dict(method.params) | dict(base.params)
+    known = {**method.params, **base.params, **method.params}  # a wrapper's own defaults
     for name in given:
         if name not in known:
             hint = nearest(name, known, f"`sightline methods`: {method.name} takes {', '.join(known) or 'no options'}")

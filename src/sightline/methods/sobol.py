@@ -59,7 +59,7 @@ def sobol(
 
 def _sequence(dimensions: int, samples: int, random_state: int) -> np.ndarray:
     """Points (samples, dimensions) in the unit cube."""
-    from scipy.stats import qmc  # type: ignore[import-untyped]
+    from scipy.stats import qmc
 
     sequence = qmc.Sobol(dimensions, seed=np.random.default_rng(random_state))
     return np.asarray(sequence.random_base2((samples - 1).bit_length())[:samples])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sightline.arrays import Array, like, resize, to_numpy
-from sightline.method import find, method
+from sightline.method import Baselines, Checks, Method, find, method
 from sightline.methods._masks import size_of
 from sightline.methods._superpixels import unit
 from sightline.model import Model, Target
@@ -23,18 +23,27 @@ _EDGE = 5 / 224  # of its shorter side: how far a region is widened
     cost="the method ranked",
     source="Kapishnikov et al. 2019, algorithm 1, arXiv:1906.02825",
 )
-def xrai(model: Model, x: Array, target: Target, *, of: str = "integrated-gradients", **params: Any) -> Array:
+def xrai(
+    model: Model,
+    x: Array,
+    target: Target,
+    *,
+    of: str = "integrated-gradients",
+    baseline: Baselines = "black+white",
+    **params: Any,
+) -> tuple[Array, Checks]:
     """Regions of the image, ranked by how much of another method's attribution they hold for their area.
 
     Shape (k, n, height, width), in units of the method `of` for each pixel: what the region that brought the pixel in
     holds for each of its new pixels. Regions are Felzenszwalb's at six scales, widened by 5/224 of the image; the
-    next is always the one with the most attribution for each pixel that is not yet taken. Channels are first made one
-    as the method `of` does. Options that are not its own go to that method. Whatever that method gets wrong it keeps, and
+    next is always the one with the most attribution for each pixel that is not yet taken. Where the method `of` has a
+    baseline, its attribution is the mean over black and white, as in the paper. Channels are first made one as that
+    method does. Options that are not its own go to that method. Whatever that method gets wrong it keeps, and
     a part that matters within a region that does not is spread over all of it.
     """
     size = size_of(model, x)
     ranked = find(of)
-    found, checks = ranked.attribute(model, x, target, **params)
+    found, checks = _attributed(ranked, model, x, target, baseline, params)
     maps = to_numpy(found).astype(np.float64)
     if maps.ndim == 5:
         maps = reduced(np.moveaxis(maps, model.channel, -1), ranked.reduce)
@@ -43,9 +52,22 @@ def xrai(model: Model, x: Array, target: Target, *, of: str = "integrated-gradie
     return like(np.stack([[_ranked(own, r) for own, r in zip(each, regions)] for each in maps]), x), checks
 
 
+def _attributed(
+    ranked: Method, model: Model, x: Array, target: Target, baseline: Baselines, params: Any
+) -> tuple[Array, Checks]:
+    """The attribution that is ranked, and its checks: the mean over the baselines, where it has one."""
+    if "baseline" not in ranked.params:
+        return ranked.attribute(model, x, target, **params)
+    if ranked.hints["baseline"] == Baselines:
+        return ranked.attribute(model, x, target, baseline=baseline, **params)
+    several = baseline if isinstance(baseline, tuple) else (baseline,)
+    each = [ranked.attribute(model, x, target, baseline=one, **params)[0] for one in several]
+    return sum(each) / len(each), {}
+
+
 def _regions(image: np.ndarray) -> Any:
     """Which pixels each region takes: a sparse matrix (regions, pixels)."""
-    from scipy import ndimage, sparse  # type: ignore[import-untyped]
+    from scipy import ndimage, sparse
     from skimage.morphology import disk
     from skimage.segmentation import felzenszwalb
 
