@@ -227,7 +227,7 @@ def test_batch_normalisation_is_folded_into_every_kind_of_layer_before_it() -> N
     x = layers.Activation("relu", **WIDE)(layers.BatchNormalization(**WIDE)(x))
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False, name="depthwise", **WIDE)(x)
     x = layers.ReLU(**WIDE)(layers.BatchNormalization(**WIDE)(x))
-    x = layers.BatchNormalization(**WIDE)(layers.Dense(6, name="dense", **WIDE)(layers.Flatten(**WIDE)(x)))
+    x = layers.BatchNormalization(**WIDE)(layers.Dense(6, name="inner", **WIDE)(layers.Flatten(**WIDE)(x)))
     model = weighed(keras.Model(i, layers.Dense(4, activation="softmax", **WIDE)(layers.ReLU(**WIDE)(x))))
     for name in ("lrp-gamma", "lrp-epsilon-plus-flat"):
         one, other = (
