@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import sightline.methods  # noqa: F401
 from keras_nets import BACKEND, IMAGES, WIDE, close, image, numbers, plain_gradient, weighed
 from sightline.errors import ModelError
 from sightline.frameworks.keras import adapt
+from sightline.method import METHODS
 from sightline.model import Back, Op, Target
 from sightline.rules import deconv, guided
+from sightline.rules.only import only
 
 FRAMEWORKS = ("keras-tensorflow", "keras-jax", "keras-torch")
 
@@ -105,10 +108,12 @@ def test_activation_arguments_and_a_shared_relu_take_the_rule() -> None:
 def test_a_rule_sees_the_place_and_the_values_of_each_operation() -> None:
     seen: dict[str, dict[str, Any]] = {}
 
+    @only("relu")
     def only_the_second(op: Op) -> Back | None:
         seen.setdefault(op.place, {"kind": op.kind, **op.params})
         return deconv(op) if op.place == "last" else None
 
+    @only("relu")
     def half(op: Op) -> Back | None:
         return lambda y, grad_y: (op.again(*op.args, limit=op.params["limit"])[1](grad_y)[0] / 2,)
 
@@ -169,7 +174,7 @@ def raw(x: Any) -> Any:
 
 def places_of_relus(model: keras.Model) -> list[str]:
     places: list[str] = []
-    adapt(model).run(IMAGES, target=Target(second), rule=lambda op: places.append(op.place) or guided(op))
+    adapt(model).run(IMAGES, target=Target(second), rule=only("relu")(lambda op: places.append(op.place) or guided(op)))
     return places
 
 
@@ -207,3 +212,48 @@ def test_a_relu_inside_a_function_that_the_user_compiled_stays_the_users_own() -
     with pytest.raises(ModelError):
         adapt(model).run(IMAGES, at=[""], target=Target(second), rule=guided)
     close(plain_gradient(lambda x: model(x)[:, 1], IMAGES), by_hand(model, "derivative"))
+
+
+def test_a_layer_of_the_users_is_refused_where_relevance_comes_to_it() -> None:
+    model = net(lambda: Calls(ops.tanh))
+    with pytest.raises(ModelError, match="has 'Calls'") as caught:
+        METHODS["lrp-epsilon"].attribute(adapt(model), ops.convert_to_tensor(IMAGES), Target(second))
+    assert str(caught.value).count("\n") == 1
+
+
+def test_batch_normalisation_is_folded_into_every_kind_of_layer_before_it() -> None:
+    i = image()
+    x = layers.Conv2D(4, 3, name="conv", **WIDE)(i)
+    x = layers.Activation("relu", **WIDE)(layers.BatchNormalization(**WIDE)(x))
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False, name="depthwise", **WIDE)(x)
+    x = layers.ReLU(**WIDE)(layers.BatchNormalization(**WIDE)(x))
+    x = layers.BatchNormalization(**WIDE)(layers.Dense(6, name="inner", **WIDE)(layers.Flatten(**WIDE)(x)))
+    model = weighed(keras.Model(i, layers.Dense(4, activation="softmax", **WIDE)(layers.ReLU(**WIDE)(x))))
+    for name in ("lrp-gamma", "lrp-epsilon-plus-flat"):
+        one, other = (
+            METHODS[name].attribute(adapt(m), ops.convert_to_tensor(IMAGES), Target(second))[0]
+            for m in (model, folded(model))
+        )
+        close(one, other, 1e-9)
+
+
+def folded(model: keras.Model) -> keras.Model:
+    """The same net with the work of each normalisation done by the layer before it, by hand."""
+    x = i = image()
+    new: list[tuple[Any, list[np.ndarray]]] = []
+    for layer in model.layers[1:]:
+        if isinstance(layer, layers.BatchNormalization):
+            gamma, beta, mean, variance = map(numbers, layer.weights)
+            scale = gamma / np.sqrt(variance + layer.epsilon)
+            before, (kernel, *bias) = new[-1]
+            shape = kernel.shape[-2:] if isinstance(before, layers.DepthwiseConv2D) else (-1,)
+            new[-1] = before, [kernel * scale.reshape(shape), beta + ((bias[0] if bias else 0) - mean) * scale]
+        else:
+            own = {"use_bias": True} if layer.weights else {}
+            copy = type(layer).from_config(layer.get_config() | own | {"name": f"own_{layer.name}"})
+            x = copy(x)
+            if layer.weights:
+                new.append((copy, [numbers(w) for w in layer.weights]))
+    for layer, weights in new:
+        layer.set_weights(weights)
+    return keras.Model(i, x)

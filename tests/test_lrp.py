@@ -39,8 +39,8 @@ class Residual(nn.Module):
     def __init__(self, bias: bool = False, norm: bool = False, functional: bool = False) -> None:
         super().__init__()
         self.one, self.two = (
-            nn.Conv2d(3, 4, 3, padding=1, bias=bias),
-            nn.Conv2d(4, 4, 3, padding=1, bias=bias, groups=2),
+            nn.Conv2d(3, 8, 3, padding=1, bias=bias),
+            nn.Conv2d(8, 8, 3, padding=1, bias=bias, groups=2),
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(8) if norm else nn.Identity() for _ in range(2))
         self.relu, self.peak, self.mean = nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.AvgPool2d(2)

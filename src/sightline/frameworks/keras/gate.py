@@ -21,7 +21,8 @@ from keras.src.activations.activations import ReLU
 from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
-from sightline.model import Back, Bent, Edit, Instead, Op, Outgoing, Place, Refused, Rule, Through
+from sightline.frameworks.keras.backs import as_back, given_again
+from sightline.model import Back, Edit, Instead, Op, Place, Rule, Through
 
 _local = threading.local()
 _operate = Operation.__call__
@@ -175,34 +176,11 @@ class Pass:
         count = len(start)
 
         def back_of(*both: Array) -> Back:
-            again = rule(_given(op, both[count:], found.start.source, both[:count]))
+            again = rule(given_again(op, both[count:], found.start.source, both[:count]))
             assert isinstance(again, Through)
             return lambda y, grad_y: (*again.back(y, grad_y), *(backend.numpy.zeros_like(x) for x in both[count:]))
 
         return self.engine.bend(lambda *_: y, back_of, *start, *xs)
-
-
-def _given(op: Op, xs: tuple[Array, ...], source: Any, start: tuple[Array, ...]) -> Op:
-    """The operation with other arguments, and so the one before it that is `start`."""
-    before = op.before and _given(op.before, start if op.before.source is source else op.before.source, source, start)
-    return replace(op, given=lambda: xs, before=before, source=op.source and xs)
-
-
-def as_back(found: Bent, op: Op, xs: tuple[Array, ...]) -> Back:
-    """What a rule gave, as a backward pass."""
-    if isinstance(found, Refused):
-        return partial(_refuse, found.error)
-    if isinstance(found, Instead):
-        return found.back
-    if isinstance(found, Outgoing):
-        change = found.change
-        return lambda y, grad_y: tuple(map(change, op.again(*xs, **op.params)[1](grad_y)))
-    assert found is not None and not isinstance(found, Through)
-    return found
-
-
-def _refuse(error: Exception, y: Array, grad_y: Array) -> tuple[Array, ...]:
-    raise error
 
 
 def own_variables(op: Operation | None) -> list[Any]:

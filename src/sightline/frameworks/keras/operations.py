@@ -209,9 +209,7 @@ def _linear(watch: Pass, op: Any, x: Array, weight: Array, bias: Array | None) -
             y = ops.matmul(x, weight)
         else:
             convolve = ops.depthwise_conv if type(op).__name__.startswith("Depthwise") else ops.conv
-            y = convolve(
-                x, weight, list(op.strides), op.padding, dilation_rate=op.dilation_rate, data_format=op.data_format
-            )
+            y = convolve(x, weight, op.strides, op.padding, dilation_rate=op.dilation_rate, data_format=op.data_format)
         if bias is None:
             return y
         first = getattr(op, "data_format", "") == "channels_first"

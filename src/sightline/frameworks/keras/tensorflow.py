@@ -14,7 +14,8 @@ from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
 from sightline.errors import ModelError
-from sightline.frameworks.keras.gate import Engine, Pass, as_back
+from sightline.frameworks.keras.backs import as_back
+from sightline.frameworks.keras.gate import Engine, Pass
 from sightline.frameworks.keras.operations import RuledPass
 from sightline.frameworks.keras.passes import (
     Arrays,

@@ -114,7 +114,7 @@ class TorchModel:
             outputs, head = choose(self._call(spare.module, taps.tap("", x)), self.output), ""
         else:
             with Watch(rule) as watch, taps.telling(watch.places if rule and watch.kinds is None else None):
-                given = self._call(spare.module, taps.tap("", x))
+                given = self._call(spare.module, watch.start(taps.tap("", x)))
             outputs, head = watch.before_head(choose(given, self.output))
             if not head and not (watch.met_head and taps.inside):
                 spare.headless.add(self.output)

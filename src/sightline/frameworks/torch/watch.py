@@ -49,6 +49,7 @@ class Watch(TorchFunctionMode):
         self._heads = WeakTensorKeyDictionary()  # what a softmax or sigmoid gave -> its kind, what it was given
         self._made = WeakTensorKeyDictionary()  # what an operation with weights gave -> the operation
         self._deep = WeakTensorKeyDictionary()  # what lies behind one
+        self._live = WeakTensorKeyDictionary()  # what hangs on the image, also where no graph is kept
 
     def __torch_function__(self, func: Func, types: Any, args: Args = (), kwargs: Named | None = None) -> Any:
         """One call of torch; the mode itself is off while it runs."""
@@ -70,6 +71,11 @@ class Watch(TorchFunctionMode):
         if kind == "sigmoid" or func is not torch.Tensor.__getitem__ or y.shape[:2] == args[0].shape[:2]:
             self._heads[y] = (kind, func(before, *args[1:], **kwargs))
 
+    def start(self, image: torch.Tensor) -> torch.Tensor:
+        """The image, as it goes into the model."""
+        self._live[image] = True
+        return image
+
     def before_head(self, outputs: Any) -> tuple[Any, str]:
         """(the scores before a softmax or sigmoid at the end, its kind), or the outputs themselves and ""."""
         kind, before = self._heads.get(outputs, ("", outputs))
@@ -90,17 +96,22 @@ class Watch(TorchFunctionMode):
         if func in _COMPOSITE:
             with self:
                 return _COMPOSITE[func](*args, **kwargs)
-        deep = kind in WEIGHTED or any(t in self._deep for t in _tensors((args, kwargs)))
+        marks = self._marks(kind, args, kwargs) if self.kinds is None else []
         y = self._known_kind(rule, kind, facts, func, args, kwargs) if kind else self._other(rule, func, args, kwargs)
-        if deep and self.kinds is None:
-            self._deep.update((t, True) for t in _tensors(y))
+        for mark in marks:
+            mark.update((t, True) for t in _tensors(y))
         return y
+
+    def _marks(self, kind: str, args: Args, kwargs: Named) -> list[WeakTensorKeyDictionary]:
+        """What is to be remembered of what a call gives."""
+        given = list(_tensors((args, kwargs)))
+        live, deep = (any(t in mark for t in given) for mark in (self._live, self._deep))
+        return [self._live] * live + [self._deep] * (deep or kind in WEIGHTED)
 
     def _known_kind(self, rule: Rule, kind: str, facts: Named, func: Func, args: Args, kwargs: Named) -> Any:
         args, kwargs = positional(kind, args, kwargs)
         xs = inputs(kind, args)
-        carries = tuple(x.requires_grad for x in xs)
-        if self.kinds is None and not any(carries):
+        if self.kinds is None and not any(x.requires_grad for x in xs):
             self.hits += 1
             return func(*args, **kwargs)
         op = self._op(kind, facts, func, args, kwargs, xs)
@@ -127,8 +138,8 @@ class Watch(TorchFunctionMode):
         return replace(
             op,
             params=facts | params(kind, func, args, kwargs),
-            carries=tuple(x.requires_grad for x in xs),
-            first=not any(x in self._deep for x in xs),
+            carries=tuple(x.requires_grad or x in self._live for x in xs),
+            first=any(x in self._live and x not in self._deep for x in xs),
             before=self._known(xs[0]) if len(xs) == 1 else None,
             source=(xs, tuple(x._version for x in xs)),
         )
