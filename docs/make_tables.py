@@ -63,6 +63,7 @@ def methods_page() -> str:
 def section(m: Method) -> str:
     """One method."""
     facts = f"Needs: {needed(m)}. Cost: {m.cost}. Source: {cited(m.source)}."
+    facts += "" if m.scale_free else " Its normalised map changes with the scale of the scores."
     hints = get_type_hints(m.function, include_extras=True)
     rows = [(f"`{name}`", f"`{default}`", kind_of(hints[name])) for name, default in m.params.items()]
     options = ["", table(("option", "default", "values"), rows)] if rows else []
@@ -84,7 +85,7 @@ def needed(m: Method) -> str:
     """What a method needs of a model, in words."""
     if "of" in m.params:
         return "what the method smoothed needs"
-    words = {"gradient": "gradients", "layer": "a layer with a grid", "rule": "a ReLU"}
+    words = {"gradient": "gradients", "layer": "a layer with a grid", "rule": "operations that a rule can bend"}
     return ", ".join(words[need] for need in words if need in m.needs) or "scores only"
 
 

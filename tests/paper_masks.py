@@ -94,11 +94,10 @@ def rise_mask(k: int, size: tuple[int, int], cells: int, keep: float, random_sta
 def rise(
     net: Net, x: np.ndarray, c: int, baseline: np.ndarray, cells: int, keep: float, samples: int, random_state: int
 ) -> np.ndarray:
-    total = np.zeros(x.shape[:2])
-    for k in range(samples):
-        mask = rise_mask(k, x.shape[:2], cells, keep, random_state)
-        total += scores(net, x * mask[:, :, None] + baseline * (1 - mask[:, :, None]))[c] * mask
-    return total / (samples * keep)
+    masks = [rise_mask(k, x.shape[:2], cells, keep, random_state) for k in range(samples)]
+    found = [scores(net, x * mask[:, :, None] + baseline * (1 - mask[:, :, None]))[c] for mask in masks]
+    total = sum((score - np.mean(found)) * mask for score, mask in zip(found, masks))
+    return np.asarray(total) / (samples * keep)
 
 
 def lime(

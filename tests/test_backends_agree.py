@@ -12,6 +12,7 @@ import pytest
 
 FRAMEWORKS = ("none",)
 BACKENDS = ("tensorflow", "jax", "torch")
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # for compiling small nets
 
 
 def maps(kind: str, folder: Path, *more: str) -> list[dict[str, np.ndarray]]:
@@ -21,6 +22,7 @@ def maps(kind: str, folder: Path, *more: str) -> list[dict[str, np.ndarray]]:
         out = folder / f"{backend}.npz"
         script = str(Path(__file__).with_name("backend_maps.py"))
         env = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        env |= {"XLA_FLAGS": QUICK} if kind != "photograph" else {}
         done = subprocess.run([sys.executable, script, kind, str(out), *more], env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         with np.load(out) as arrays:

@@ -101,6 +101,14 @@ def test_the_same_random_state_gives_the_same_map(model: Any, name: str) -> None
 
 
 @every_method
+def test_a_normalised_map_minds_the_scale_of_the_scores_only_where_the_method_says_so(model: Any, name: str) -> None:
+    scaled = build([*NET[:-1], (*NET[-1][:2], *(50 * weights for weights in NET[-1][2:]))])
+    maps = [run(m, name, IMAGES[:2]).attribution for m in (model, scaled)]
+    first, second = (m / np.abs(m).max(axis=tuple(range(2, m.ndim)), keepdims=True) for m in maps)
+    assert (np.abs(first - second).max() < 1e-8) == METHODS[name].scale_free
+
+
+@every_method
 def test_the_model_is_untouched(model: Any, name: str) -> None:
     before = snapshot(model)
     run(model, name, IMAGES)

@@ -15,7 +15,8 @@ from sightline.model import Layer
 
 def methods() -> list[dict[str, Any]]:
     """Every method: `name`, `family`, `needs`, `cost` (in bare passes: F forward, FB forward and backward), `params`
-    with their defaults, `summary` and `source`."""
+    with their defaults, `summary`, `source`, and `scale_free`: whether the normalised map stays as it is when all scores
+    are multiplied by a number."""
     return [
         {
             "name": m.name,
@@ -25,6 +26,7 @@ def methods() -> list[dict[str, Any]]:
             "params": dict(m.params),
             "summary": m.summary,
             "source": m.source,
+            "scale_free": m.scale_free,
         }
         for m in sorted(METHODS.values(), key=lambda m: (m.family, m.name))
     ]

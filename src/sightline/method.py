@@ -38,6 +38,7 @@ class Method:
     cost: str  # in bare passes: F forward, FB forward and backward
     source: str
     reduce: str  # how its channels become one number a pixel
+    scale_free: bool  # whether its normalised map stays as it is when all scores are multiplied by a number
 
     @property
     def summary(self) -> str:
@@ -73,13 +74,13 @@ METHODS: dict[str, Method] = {}
 
 
 def method(
-    *needs: str, family: str, cost: str, source: str, reduce: str = "sum"
+    *needs: str, family: str, cost: str, source: str, reduce: str = "sum", scale_free: bool = True
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function under its own name, with hyphens."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__.replace("_", "-")
-        METHODS[name] = Method(name, function, frozenset(needs), family, cost, source, reduce)
+        METHODS[name] = Method(name, function, frozenset(needs), family, cost, source, reduce, scale_free)
         return function
 
     return enter

@@ -14,6 +14,7 @@ from sightline.model import Layer, Model, Target
     family="CAM",
     cost="1 F + tail",
     source="Chattopadhay et al. 2018, equations 5 to 7 and 19, arXiv:1710.11063",
+    scale_free=False,
 )
 def grad_cam_plus_plus(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     """Grad-CAM in which the positive gradients of each cell count by the curvature of the score's exponential.

@@ -13,6 +13,7 @@ from sightline.model import Layer, Model, Target
     family="CAM",
     cost="1 F + (steps - 1) F a channel that varies",
     source="Naidu et al. 2020, arXiv:2010.03023",
+    scale_free=False,
 )
 def is_cam(model: Model, x: Array, target: Target, *, layer: Layer, steps: Count = 10) -> Array:
     """Score-CAM in which a channel's score is averaged over ever stronger copies of its mask.

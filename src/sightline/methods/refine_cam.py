@@ -16,6 +16,7 @@ from sightline.model import Model, Target
     family="wrapper",
     cost="layers × the method wrapped",
     source="Domeniconi et al. 2026, section on RefineCAM, arXiv:2605.14641",
+    scale_free=False,
 )
 def refine_cam(
     model: Model, x: Array, target: Target, *, of: str = "grad-cam-plus-plus", layers: Any = None, **params: Any

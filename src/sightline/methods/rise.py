@@ -29,13 +29,14 @@ def rise(
     tolerance: Size | None = None,
     random_state: int = 0,
 ) -> tuple[Array, Checks]:
-    """Mean score of the image behind random smooth masks, each pixel's taken over the masks that keep it.
+    """How much the mean score of the image behind random smooth masks rises over those masks that keep a pixel.
 
-    Shape (k, n, height, width), in units of score. A mask is a grid of `cells` by `cells`, each kept with probability
-    `keep`, enlarged bilinearly and moved by a random shift of its own. The sum is divided by the expected mask, as in
-    the paper. Checks: `standard_error`, the mean over the map in shares of its range; `samples`, those used; with
-    `tolerance` it stops (at an eighth of `samples` or a multiple) when the error is under it. Its level is the mean
-    score of masked images, so that only the differences between pixels tell; it blurs what is smaller than a cell.
+    Shape (k, n, height, width), signed, in units of score. A mask is a grid of `cells` by `cells`, each kept with
+    probability `keep`, enlarged bilinearly and moved by a random shift of its own. The sum is divided by the expected
+    mask, as in the paper; unlike there, the scores' own mean is taken from them, which moves the map by a constant and
+    takes the constant's noise out of it. Checks: `standard_error`, the mean over the map in shares of its range;
+    `samples`, those used; with `tolerance` it stops (at an eighth of `samples` or a multiple) when the error is under
+    it. It blurs what is smaller than a cell, and what matters only together with something else it shares out.
     """
     check_share("keep", keep)
     draw = partial(_masks, size=size_of(model, x), cells=cells, keep=keep, random_state=random_state)
@@ -52,16 +53,27 @@ def _estimates(
     samples: int,
     tolerance: float | None,
 ) -> Iterator[Estimate]:
-    xp, (height, width) = namespace(x), size_of(model, x)
-    total, squares = 0.0, 0.0
+    xp, size = namespace(x), size_of(model, x)
+    plain: Array = 0.0
+    squared: Array = 0.0
     for items in rounds(samples, tolerance):
         for masks, score in hidden(model, x, target, baseline, items, draw):
-            flat, weights = xp.reshape(masks, (masks.shape[0], -1)), xp.moveaxis(score, 1, 2)
-            total = total + xp.matmul(weights, flat)
-            squares = squares + xp.matmul(weights * weights, flat * flat)
-        sums = [to_numpy(a).astype(np.float64) / keep**power for power, a in ((1, total), (2, squares))]
-        sums = [a.reshape(*a.shape[:2], height, width) for a in sums]
-        yield items.stop, sums[0] / items.stop, error_of_mean(sums[0], sums[1], items.stop), {}
+            flat, scores = xp.reshape(masks, (masks.shape[0], -1)), xp.moveaxis(score, 1, 2)
+            powers = xp.stack([xp.ones_like(scores), scores, scores * scores], axis=0)
+            plain = plain + xp.matmul(powers, xp.concat([xp.ones_like(flat[:, :1]), flat], axis=1))
+            squared = squared + xp.matmul(powers, flat * flat)
+        found, error = _centred(to_numpy(plain).astype(np.float64), to_numpy(squared).astype(np.float64), items.stop)
+        shape = (*found.shape[:2], *size)
+        yield items.stop, found.reshape(shape) / keep, error.reshape(shape) / keep, {}
+
+
+def _centred(plain: np.ndarray, squared: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of (score less the mean score) times mask, and its standard error, from the sums of the products of the
+    scores' powers 0 to 2 with the masks (led by a column of ones) and with their squares."""
+    mean = plain[1, ..., :1] / count
+    total = plain[1, ..., 1:] - mean * plain[0, ..., 1:]
+    squares = squared[2] - 2 * mean * squared[1] + mean**2 * squared[0]
+    return total / count, error_of_mean(total, squares, count)
 
 
 def _masks(some: list[int], size: tuple[int, int], cells: int, keep: float, random_state: int) -> np.ndarray:

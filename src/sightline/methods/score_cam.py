@@ -13,6 +13,7 @@ from sightline.model import Layer, Model, Target
     family="CAM",
     cost="1 F + 1 F a channel that varies",
     source="Wang et al. 2020, algorithm 1, arXiv:1910.01279",
+    scale_free=False,
 )
 def score_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     """Feature map of a layer, each channel weighed by the score of the image seen through it.

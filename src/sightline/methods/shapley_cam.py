@@ -15,6 +15,7 @@ from sightline.scores import check_classes
     family="CAM",
     cost="1 F + 4 tails",
     source="Cai 2025, theorem 2 and the ReST utility, arXiv:2501.06261",
+    scale_free=False,
 )
 def shapley_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     """Grad-CAM of a class's score plus its log-probability, corrected by half of their curvature along the feature map.

@@ -16,6 +16,7 @@ from sightline.stream import stream
     family="CAM",
     cost="1 F + samples (F + tail)",
     source="Omeiza et al. 2019, section 3, arXiv:1908.01224",
+    scale_free=False,
 )
 def smooth_grad_cam_plus_plus(
     model: Model,

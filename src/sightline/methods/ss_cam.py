@@ -13,6 +13,7 @@ from sightline.model import Layer, Model, Target
     family="CAM",
     cost="1 F + samples F a channel that varies",
     source="Wang et al. 2020, SS-CAM (1), arXiv:2006.14255",
+    scale_free=False,
 )
 def ss_cam(
     model: Model,
