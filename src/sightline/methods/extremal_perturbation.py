@@ -42,7 +42,8 @@ def extremal_perturbation(
     ones as `area` asks and zeros, whose weight grows from step to step, from so little that the score chooses.
     As the authors' code does, it begins with a mask that keeps everything; unlike it, it takes steps of Adam, mirrors
     nothing, and counts the score in shares of its way from the baseline to the image. Checks: `area`, what the mask
-    keeps of the image, a little more than asked as its edges are soft; `kept`, the share of the score that it keeps. What lies outside may serve as well: that this area is enough does not mean that it is needed.
+    keeps of the image, a little more than asked as its edges are soft; `kept`, the share of the score that it keeps.
+    What lies outside may serve as well: that this area is enough does not mean that it is needed.
     """
     check_share("area", area)
     stage = staged(model, x, target, baseline, cells)
