@@ -281,7 +281,7 @@ def roughness_slope(m: np.ndarray) -> np.ndarray:
 
 def meaningful_perturbation(
     net: Net, x: np.ndarray, c: int, baseline: np.ndarray, cells: int, steps: int,
-    rate: float = 0.1, sparsity: float = 1e-4, smoothness: float = 1e-2,
+    rate: float = 0.1, sparsity: float = 1e-3, smoothness: float = 1e-3,
 ) -> np.ndarray:  # fmt: skip
     game = Optimised(net, x, c, baseline)
 
@@ -326,7 +326,7 @@ def extremal_perturbation(
             places = np.flatnonzero(order == value)
             above = [min(max(place + 1 - cells**2 * (1 - area), 0), 1) for place in places]
             rank[i] = np.mean(above)
-        weight = 10 * 100 ** (t / max(1, steps - 1))
+        weight = 3 * 100 ** (t / max(1, steps - 1))
         pull = 2 * weight / cells**2 * (masks - rank.reshape(cells, cells)) - game.slope(masks)
         return np.einsum("ij,ijpq->pq", pull, derivative)
 

@@ -15,7 +15,7 @@ from sightline.model import Model, Target
 
 _SIGMA = 21 / 224  # of the image's side
 _COLD = 20.0  # one over the temperature of the smooth maximum
-_AREA = (10.0, 1000.0)  # weight of the area constraint, at the first and the last step
+_AREA = (3.0, 300.0)  # weight of the area, at the first and the last step; 10 at first would empty all cells alike
 
 
 @method(
@@ -39,10 +39,11 @@ def extremal_perturbation(
 
     Shape (k, n, cells, cells), 0 to 1: how much of each cell is kept. The mask is the smooth maximum of Gaussian-like
     bumps of 21/224 of the image's side; the area is held by the squared distance of its sorted values from as many
-    ones as `area` asks and zeros, whose weight grows from step to step. As the authors' code does, it begins with a mask
-    that keeps everything; unlike it, it takes steps of Adam, mirrors nothing, and counts the score in shares of its way
-    from the baseline to the image. Checks: `area`, what the mask keeps of the image; `kept`, the share of the score
-    that it keeps. What lies outside may serve as well: that this area is enough does not mean that it is needed.
+    ones as `area` asks and zeros, whose weight grows from step to step, from so little that the score chooses.
+    As the authors' code does, it begins with a mask that keeps everything; unlike it, it takes steps of Adam, mirrors
+    nothing, and counts the score in shares of its way from the baseline to the image. Checks: `area`, what the mask
+    keeps of the image, a little more than asked as its edges are soft; `kept`, the share of the score that it keeps.
+    What lies outside may serve as well: that this area is enough does not mean that it is needed.
     """
     check_share("area", area)
     stage = staged(model, x, target, baseline, cells)

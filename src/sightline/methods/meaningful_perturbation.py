@@ -25,8 +25,8 @@ def meaningful_perturbation(
     cells: Count = 28,
     steps: Count = 300,
     rate: Size = 0.1,
-    sparsity: Size = 1e-4,
-    smoothness: Size = 1e-2,
+    sparsity: Size = 1e-3,
+    smoothness: Size = 1e-3,
 ) -> tuple[Array, Checks]:
     """What of the image must be hidden to lose the score: the smallest smooth mask, found by gradient descent.
 
