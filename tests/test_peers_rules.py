@@ -117,6 +117,19 @@ def test_a_max_pool_alone_equals_captum() -> None:
     assert apart(ours(net, x, baseline), theirs(net, x, baseline)) < 1e-10
 
 
+def test_captum_takes_the_first_images_gradient_where_a_pool_is_not_moved() -> None:
+    """Alone an image keeps the derivative there, in a batch it takes the first one's; sightline has 0 for what stays,
+    as no winner of a dead window is better than another."""
+    net, (x, baseline) = ending(nn.Conv2d(3, 6, 3), nn.MaxPool2d(2)), images(16)
+    with torch.no_grad():
+        net[0].weight[:, :, 1, 1] -= net[0].weight.sum((2, 3))  # a constant does not show behind it
+    baseline[1] = x[1] - 1
+    alone = theirs(net, x[1:], baseline[1:])
+    assert apart(theirs(net, x, baseline)[1:], alone) > 0.1
+    assert alone.sum().abs() < 1e-10 < 0.1 < alone.abs().max()
+    assert ours(net, x, baseline)[1].abs().max() == 0
+
+
 def mobilenet() -> nn.Module:
     weights = str(ASSETS / "mobilenet_v2_torchvision.safetensors")
     return sl.load("torchvision:mobilenet_v2", weights=weights).model.module.double().eval()  # type: ignore[attr-defined]
