@@ -28,7 +28,7 @@ def beta_smooth(model: Model, x: Array, target: Target, *, beta: Annotated[float
     the difference of two. (A form that bends only the backward pass is another method.) The class is that of the net
     itself. ModelError where no ReLU is met, or none can be replaced. The default was chosen on a MobileNetV2: there the
     map of 10 is nearer to SmoothGrad's than the gradient is (median rank correlation over eleven pictures 0.49; 0.41),
-    and the smoothed net keeps its class, which at 4 it loses for some pictures, at 3 for all; at 1 it sees nothing. A
+    and the smoothed net keeps its class, which at 4 it loses for some pictures, at 3 for all six; at 1 it sees nothing. A
     deeper net may need more. It explains a smoother net, which may answer otherwise than the one that was given.
     """
     model.run(x)  # the class is found by the net itself: the smoothed one may see another
