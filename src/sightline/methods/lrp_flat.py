@@ -19,7 +19,8 @@ from sightline.rules.weights import flat_rule
 def lrp_flat(model: Model, x: Array, target: Target) -> Array:
     """The score divided among the pixels, layer by layer, in equal shares.
 
-    Shape (k, n, *image), of the sign of the score, and sums to it. At every layer it knows of weights nothing and of
-    the image only what pooling and addition let pass: it shows receptive fields. Meant for a first layer.
+    Shape (k, n, *image), in units of score; it sums to the score, less what comes to averages and sums of zero. At
+    every layer it knows of weights nothing and of the image only what pooling and addition let pass: it shows receptive
+    fields. Meant for a first layer.
     """
     return relevance(model, x, target, composite(flat_rule, flat_rule))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sightline.arrays import Array, namespace, relu
 from sightline.model import Back, Bent, Op, Through
 from sightline.rules.folding import folded, is_batch_norm
-from sightline.rules.shares import negative, ratio, refusal
+from sightline.rules.shares import negative, refusal
 from sightline.rules.weights import negative_part, positive_part
 
 _FIX = "Use gradient-shap or integrated-gradients: they need no rule."
@@ -80,7 +80,7 @@ def _largest(op: Op) -> Back:
         change, m = y_image - y_reference, halves(multiplier)[0]
         moved = op.again(x)[1](xp.concat([relu(change) * m, negative(change) * m], axis=0))[0]
         (x_image, x_reference), (risen, fallen) = halves(x), halves(moved)
-        return (_twice(ratio(risen + fallen, x_image - x_reference)),)
+        return (_twice(_quotient(risen + fallen, x_image - x_reference, xp.zeros_like(risen))),)
 
     return back
 
