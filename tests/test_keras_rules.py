@@ -257,3 +257,15 @@ def folded(model: keras.Model) -> keras.Model:
     for layer, weights in new:
         layer.set_weights(weights)
     return keras.Model(i, x)
+
+
+def test_a_branch_that_comes_from_the_other_keeps_its_relevance() -> None:
+    i = image()
+    x = layers.Conv2D(4, 3, padding="same", use_bias=False, **WIDE)(i)
+    both = layers.Add(**WIDE)([x, layers.Conv2D(4, 3, padding="same", use_bias=False, **WIDE)(x)])
+    flat = layers.Flatten(**WIDE)(both)
+    adapted = adapt(weighed(keras.Model(i, layers.Dense(4, use_bias=False, **WIDE)(flat))))
+    target = Target(second)
+    relevance, _ = METHODS["lrp-epsilon"].attribute(adapted, adapted.array(IMAGES), target, epsilon=1e-12)
+    score = numbers(adapted.run(IMAGES).outputs)[:, 1]
+    np.testing.assert_allclose(numbers(relevance)[0].sum(axis=(1, 2, 3)), score, rtol=1e-6)

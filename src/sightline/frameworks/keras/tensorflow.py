@@ -51,8 +51,9 @@ def _raw(op: tf.Operation, grad_y: Array) -> Array:
 
 
 def _vjp(function: Callable[..., Array], *args: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
-    y = function(*args)
-    return y, lambda grad_y: tuple(tf.gradients(y, list(args), grad_y, unconnected_gradients="zero"))
+    own = [tf.identity(arg) for arg in args]  # one argument may come from another, and that way is not this operation's
+    y = function(*own)
+    return y, lambda grad_y: tuple(tf.gradients(y, own, grad_y, unconnected_gradients="zero"))
 
 
 def _bend(function: Callable[..., Array], back_of: Callable[..., Back], *xs: Array) -> Array:
