@@ -1,4 +1,4 @@
-"""Draws the pictures of the documentation: python docs/make_pictures.py [METHOD...]
+"""Draws the pictures of the documentation: python docs/make_pictures.py [METHOD...] [photographs]
 
 The overview from the shipped world and its net; a picture of each method, and three photographs by ten methods, from
 the photographs and weights that the tests use (SIGHTLINE_ASSETS), by a MobileNetV2.
@@ -24,7 +24,7 @@ OVERVIEW = ("smoothgrad", "integrated-gradients", "grad-cam", "occlusion")
 PHOTOGRAPHS = ("hot_dog.jpg", "parrot.jpg", "dragonfly.png")
 TEN = (
     *("gradient", "smoothgrad", "integrated-gradients", "guided-backprop", "lrp-epsilon-gamma-box"),
-    *("grad-cam", "layer-cam", "occlusion", "rise", "xrai"),
+    *("grad-cam", "layer-cam", "occlusion", "lime", "xrai"),
 )
 SLOW: dict[str, dict[str, Any]] = {  # a pass for each channel: at a layer with 320 of them instead of 1,280
     "score-cam": {"layer": "features.17"},
@@ -44,11 +44,13 @@ def main(names: Sequence[str]) -> None:
         labels="imagenet",
     )
     photographs = ASSETS / "images"
-    for name in names or [method["name"] for method in sl.methods()]:
+    known = [method["name"] for method in sl.methods()]
+    for name in [name for name in known if not names or name in names]:
         answer: Any = sl.explain(model, photographs / "cat.png", method=name, **SLOW.get(name, {}))
         keep_photograph(answer.picture(), name, width=840)
     if not names:
         draw_overview()
+    if not names or "photographs" in names:
         ten: Any = sl.explain(model, [photographs / name for name in PHOTOGRAPHS], method=TEN)
         keep_photograph(sl.grid(ten), "photographs", width=1600)
 
