@@ -6,28 +6,36 @@ import datetime
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from os import cpu_count
 from pathlib import Path
 
-from benchmarks.table import markdown, parse
+from benchmarks.table import Row, markdown, parse
 
-HERE = Path(__file__).parent
+PAGE = Path(__file__).with_name("RESULTS.md")
 PACKAGES = ["torch", "torchvision", "keras", "tensorflow", "numpy", "captum", "grad-cam", "torchcam", "tf-keras-vis"]
 
 
 def main() -> None:
-    """Measure and write."""
-    rows = []
+    """Measure and write, row by row: a run that is stopped leaves what it has measured."""
+    rows: list[Row] = []
     for module in ("benchmarks.torch_cost", "benchmarks.keras_cost"):
         print(f"running {module}", file=sys.stderr)
-        done = subprocess.run([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True, check=True)
-        rows += parse(done.stdout)
-    path = HERE / "RESULTS.md"
-    part = path.with_suffix(".part")
+        with subprocess.Popen([sys.executable, "-m", module], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                rows += parse(line)
+                _write(rows)
+        if process.returncode:
+            sys.exit(f"{module} failed")
+    print(f"written to {PAGE}")
+
+
+def _write(rows: Sequence[Row]) -> None:
+    part = PAGE.with_suffix(".part")
     part.write_text(_page(markdown(rows)), encoding="utf-8")
-    part.replace(path)
-    print(f"written to {path}")
+    part.replace(PAGE)
 
 
 def _page(table: str) -> str:

@@ -45,7 +45,7 @@ def compare(batch: int) -> list[Row]:
 
     loaded = sl.load(net)
     ours = contenders(loaded, x, {name: {} for name in UNIT})
-    best = minima({"F": lambda: forward(x), "FB": lambda: backward(x), **ours, **_peers(net, x)}, seconds=20)
+    best = minima({"F": lambda: forward(x), "FB": lambda: backward(x), **ours, **_peers(net, x)}, seconds=12)
     rows = [_row(batch, name, seconds, best) for name, seconds in best.items() if name not in ("F", "FB")]
     return rows + (_many(loaded, backward, x, net) if batch == 1 else [])
 
@@ -86,8 +86,8 @@ def _many(loaded: sl.Loaded, backward: Callable[[tf.Tensor], object], x: tf.Tens
             **contenders(loaded, x, MANY),
             "smoothgrad: tf-keras-vis": lambda: saliency(score, x, smooth_samples=STEPS, normalize_map=False),
         },
-        seconds=20,
-        rounds=3,
+        seconds=10,
+        rounds=2,
     )
     rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]
     model = "Keras/TensorFlow MobileNetV2"

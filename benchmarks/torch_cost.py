@@ -38,7 +38,7 @@ def compare(name: str, last: str, batch: int) -> list[Row]:
 
     ours = contenders(loaded, x, {method: {} for method in UNIT})
     quick = {"F": forward, "FB": backward, **ours, **_peers(net, name, last, x, classes)}
-    rows = _rows(name, batch, minima(quick, seconds=20 if batch == 1 else 25))
+    rows = _rows(name, batch, minima(quick, seconds=12))
     return rows + (_many(name, loaded, frozen, net, x, classes) if batch == 1 else [])
 
 
@@ -102,8 +102,8 @@ def _many(
                 x, nt_samples=STEPS, nt_samples_batch_size=chunk, target=classes, stdevs=1.0, abs=False
             ),
         },
-        seconds=20,
-        rounds=3,
+        seconds=10,
+        rounds=2,
     )
     rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]
     return [Row(f"torch {name}", 1, m, by, "FB", STEPS, s, best["bare"] / STEPS) for (m, _, by), s in rows]

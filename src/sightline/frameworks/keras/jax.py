@@ -58,7 +58,7 @@ def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
     sizes = remembered(model, (ask, specs, len(arrays.edits), fingerprint(model)), dict)
     n, weights = arrays.x.shape[0], _weights(model)
     with LOCK:
-        size = n if ask.functions else min((s for s in sizes if n <= s <= 2 * n), default=n)
+        size = n if _sees_the_batch(ask) else min((s for s in sizes if n <= s <= 2 * n), default=n)
         padded = _padded(arrays, n, size)
         if size not in sizes:
             sizes[size] = _compile(weakref.ref(model), ask, padded, weights)
@@ -83,6 +83,11 @@ def _in_training() -> ModelError:
         "the model's weights are away, in a call of fit on JAX; expected a model that has them.",
         "Wait until fit returns, or explain from a callback after `model.jax_state_sync()`.",
     )
+
+
+def _sees_the_batch(ask: Ask) -> bool:
+    """Whether more images behind the others could change what is found: DeepLIFT's references ride in the batch."""
+    return bool(ask.functions) or (ask.rule is not None and getattr(ask.rule, "kinds", None) is None)
 
 
 def _padded(arrays: Arrays, n: int, size: int) -> Arrays:
