@@ -47,10 +47,11 @@ No GPU was at hand for this table.
 
 F is a bare forward pass without a graph, FB a bare forward and input-gradient pass, both in the best memory layout (PyTorch)
 or compiled (TensorFlow), at the same batch. "cost / limit" is the contender's time over the passes that the method's
-definition needs times the bare pass: 1.00 is the limit. Contenders ran in turn in one process; the figures are minima
-over interleaved rounds. "sightline" is the whole `explain()`, from the input to the map and the facts on the host;
-"the method alone" starts from the model's own arrays and a target, and leaves the attribution on the model's device, as
-the peers do.
+definition needs times the bare pass: 1.00 is the limit. Contenders ran in turn in one process, each between two runs of
+its limit; the ratio is the median over the rounds of its time to the mean of those two, "ms" the shortest time. The row
+"the limit" is a bare pass measured so against itself: how far it lies from 1.00 is what this machine's noise leaves of
+the second digit. "sightline" is the whole `explain()`, from the input to the map and the facts on the host; "the method
+alone" starts from the model's own arrays and a target, and leaves the attribution on the model's device, as the peers do.
 The weights are random; they do not change the work.
 
 {table}

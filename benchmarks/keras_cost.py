@@ -14,10 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 import sightline as sl
-from benchmarks.clock import minima
+from benchmarks.clock import Contender, Limit, Run
 from benchmarks.ours import contenders
-from benchmarks.table import Row, emit
+from benchmarks.table import Row, emit, rows
 
+MODEL = "Keras/TensorFlow MobileNetV2"
 STEPS = 50
 MANY = {"integrated-gradients": {"steps": STEPS}, "smoothgrad": {"samples": STEPS}}
 UNIT = {"gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
@@ -44,13 +45,15 @@ def compare(batch: int) -> list[Row]:
         return tape.gradient(score, images)
 
     loaded = sl.load(net)
-    ours = contenders(loaded, x, {name: {} for name in UNIT})
-    best = minima({"F": lambda: forward(x), "FB": lambda: backward(x), **ours, **_peers(net, x)}, seconds=12)
-    rows = [_row(batch, name, seconds, best) for name, seconds in best.items() if name not in ("F", "FB")]
-    return rows + (_many(loaded, backward, x, net) if batch == 1 else [])
+    limits = {"F": Limit("F", lambda: forward(x)), "FB": Limit("FB", lambda: backward(x))}
+    runs = contenders(loaded, x, {name: {} for name in UNIT}) | _peers(net, x)
+    quick = {called: Contender(run, limits[UNIT[called.partition(":")[0]]]) for called, run in runs.items()}
+    quick["the limit: itself"] = Contender(limits["FB"].run, limits["FB"])
+    found = rows(MODEL, batch, quick, seconds=20)
+    return found + (_many(loaded, backward, x, net) if batch == 1 else [])
 
 
-def _peers(net: keras.Model, x: tf.Tensor) -> dict[str, Callable[[], object]]:
+def _peers(net: keras.Model, x: tf.Tensor) -> dict[str, Run]:
     from tf_keras_vis.gradcam import Gradcam
     from tf_keras_vis.saliency import Saliency
     from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
@@ -64,34 +67,23 @@ def _peers(net: keras.Model, x: tf.Tensor) -> dict[str, Callable[[], object]]:
     }
 
 
-def _row(batch: int, contender: str, seconds: float, best: dict[str, float]) -> Row:
-    method, _, by = contender.partition(": ")
-    unit = UNIT[method]
-    return Row("Keras/TensorFlow MobileNetV2", batch, method, by, unit, 1, seconds, best[unit])
-
-
 def _many(loaded: sl.Loaded, backward: Callable[[tf.Tensor], object], x: tf.Tensor, net: keras.Model) -> list[Row]:
-    """Methods of many passes, against as many bare ones in chunks of the same size."""
+    """Methods of many passes, against bare ones in chunks of the same size."""
     from tf_keras_vis.saliency import Saliency
     from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
     from tf_keras_vis.utils.scores import CategoricalScore
 
     chunk = loaded.model.chunk
-    packs = [tf.repeat(x, min(chunk, STEPS - start), axis=0) for start in range(0, STEPS, chunk)]
+    pack = tf.repeat(x, chunk, axis=0)
+    limit = Limit("FB", lambda: [backward(pack) for _ in range(3)], 3 * chunk)
     saliency = Saliency(net, model_modifier=ReplaceToLinear(), clone=True)
     score = CategoricalScore(np.argmax(net(x), axis=-1).tolist())
-    best = minima(
-        {
-            "bare": lambda: [backward(pack) for pack in packs],
-            **contenders(loaded, x, MANY),
-            "smoothgrad: tf-keras-vis": lambda: saliency(score, x, smooth_samples=STEPS, normalize_map=False),
-        },
-        seconds=10,
-        rounds=2,
-    )
-    rows = [(c.partition(": "), s) for c, s in best.items() if c != "bare"]
-    model = "Keras/TensorFlow MobileNetV2"
-    return [Row(model, 1, m, by, "FB", STEPS, s, best["bare"] / STEPS) for (m, _, by), s in rows]
+    runs: dict[str, Run] = {
+        **contenders(loaded, x, MANY),
+        "smoothgrad: tf-keras-vis": lambda: saliency(score, x, smooth_samples=STEPS, normalize_map=False),
+    }
+    many = {called: Contender(run, limit, STEPS) for called, run in runs.items()}
+    return rows(MODEL, 1, many, seconds=20, rounds=3)
 
 
 if __name__ == "__main__":

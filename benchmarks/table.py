@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+
+from benchmarks.clock import Contender, costs
 
 
 @dataclass(frozen=True)
@@ -18,12 +20,14 @@ class Row:
     unit: str  # F or FB
     passes: int
     seconds: float
-    unit_seconds: float
+    ratio: float  # of the cost to (passes x the bare pass)
 
-    @property
-    def ratio(self) -> float:
-        """Cost over (passes x the bare pass)."""
-        return self.seconds / (self.passes * self.unit_seconds)
+
+def rows(model: str, batch: int, contenders: Mapping[str, Contender], **long: float) -> list[Row]:
+    """Measure contenders, whose names are "method: by whom"; `long` goes to the clock."""
+    found = costs(contenders, **long)
+    told = [(*name.split(": "), contenders[name], cost) for name, cost in found.items()]
+    return [Row(model, batch, m, by, c.limit.unit, c.passes, cost.seconds, cost.ratio) for m, by, c, cost in told]
 
 
 def emit(rows: Iterable[Row]) -> None:

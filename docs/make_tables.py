@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sightline import methods
-from sightline.method import METHODS, AtLeast, Method
+from sightline.method import METHODS, AtLeast, Method, Names, Sides
 
 HERE = Path(__file__).parent
 README, METHODS_PAGE = HERE.parent / "README.md", HERE / "methods.md"
@@ -24,11 +24,13 @@ show what a MobileNetV2 trained on ImageNet looks at in a photograph of a cat (`
 The photographs are derived from those of google-coral/test_data (Apache License 2.0).
 
 Costs are counted in passes of the bare model: F a forward pass, FB a forward pass with the gradient at the image; a
-tail is the part of the model above the layer. `reduce` is how the channels of an attribution become one number a
+tail is the part of the model above the layer; asked through `explain`, a method that never passes the image itself costs
+one F more, which says what the scores are. `reduce` is how the channels of an attribution become one number a
 pixel, where it has channels (`reduce=`, `--reduce`). Shapes are those inside a method: k targets of n images; what
 `explain` returns is told in [the answer](answer.md). A baseline is `black`, `white`, `mean` (the picture's own mean
 colour), `blurred`, `noise`, a number in the model's input units, an array, or another picture.
 """
+_WORDS = {Sides: "a side in pixels, or height x width", Names: "names of layers"}
 
 
 def main() -> None:
@@ -78,13 +80,13 @@ def docstring(m: Method) -> str:
 
 def reduction(m: Method) -> str:
     """How its channels become one number, by default."""
-    return "as the method smoothed" if "of" in m.params else f"`{m.reduce}`"
+    return "as the method `of`" if "of" in m.params else f"`{m.reduce}`"
 
 
 def needed(m: Method) -> str:
     """What a method needs of a model, in words."""
     if "of" in m.params:
-        return "what the method smoothed needs"
+        return "what the method `of` needs"
     words = {"gradient": "gradients", "layer": "a layer with a grid", "rule": "operations that a rule can bend"}
     return ", ".join(words[need] for need in words if need in m.needs) or "scores only"
 
@@ -93,6 +95,8 @@ def kind_of(hint: object) -> str:
     """The values of an option in words."""
     if get_origin(hint) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(hint))
+    if hint in _WORDS:
+        return _WORDS[hint]
     if len(kinds := get_args(hint)) > 1 and type(None) in kinds:
         return f"{kind_of(kinds[0])}, or none"
     least = "".join(f", at least {k.low:g}" for k in kinds if isinstance(k, AtLeast))

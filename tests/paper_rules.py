@@ -76,13 +76,15 @@ def z_box(low: np.ndarray, high: np.ndarray) -> Rule:
     return rule
 
 
-def lrp(net: Net, x: np.ndarray, target: int, rule_of: Callable[[str, int], Rule], size: float = 0) -> np.ndarray:
-    """`rule_of(kind, number of weighted layers before)`; `size`: the ε of a mean, which is a linear layer too."""
+def lrp(
+    net: Net, x: np.ndarray, target: int, rule_of: Callable[[str, int], Rule], size: float | None = 0
+) -> np.ndarray:
+    """`rule_of(kind, number of weighted layers before)`; `size`: the ε of a mean, a linear layer too; None: equal shares."""
     values = forward(net, x)
     return sent_back(net, values, values[-1] * (np.arange(len(values[-1])) == target), rule_of, size)
 
 
-def sent_back(net, values, r, rule_of, size=0) -> np.ndarray:
+def sent_back(net, values, r, rule_of, size: float | None = 0) -> np.ndarray:
     for i in range(len(net) - 1, -1, -1):
         kind, _, *weights = net[i]
         if kind in ("conv", "linear"):
@@ -90,7 +92,10 @@ def sent_back(net, values, r, rule_of, size=0) -> np.ndarray:
             r = through_weights(values[i], weights, rule_of(kind, before), r)
         elif kind == "mean":
             z, cells = values[i].mean(axis=(0, 1)), values[i].shape[0] * values[i].shape[1]
-            r = values[i] / cells * over(r, z + size * np.where(z >= 0, 1, -1))
+            if size is None:
+                r = np.ones_like(values[i]) / cells * r
+            else:
+                r = values[i] / cells * over(r, z + size * np.where(z >= 0, 1, -1))
         elif kind == "pool":
             r = to_winners(values[i], r)
     return r
@@ -110,7 +115,7 @@ def to_winners(x: np.ndarray, r: np.ndarray) -> np.ndarray:
     return found
 
 
-def plain(net: Net, x: np.ndarray, target: int, rule: Rule, size: float = 0) -> np.ndarray:
+def plain(net: Net, x: np.ndarray, target: int, rule: Rule, size: float | None = 0) -> np.ndarray:
     return lrp(net, x, target, lambda kind, before: rule, size)
 
 

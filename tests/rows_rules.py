@@ -17,8 +17,8 @@ ROWS: list[Row] = [
     ("lrp-gamma", {"gamma": 0.4}, lambda m, i, c: paper.plain(NET, IMAGES[i], c, gamma(0.4))),
     ("lrp-z-plus", {}, lambda m, i, c: paper.plain(NET, IMAGES[i], c, alpha_beta(1, 0))),
     ("lrp-alpha-beta", {}, lambda m, i, c: paper.plain(NET, IMAGES[i], c, alpha_beta(2, 1))),
-    ("lrp-flat", {}, lambda m, i, c: paper.plain(NET, IMAGES[i], c, flat)),
-    ("lrp-w-square", {}, lambda m, i, c: paper.plain(NET, IMAGES[i], c, w_square)),
+    ("lrp-flat", {}, lambda m, i, c: paper.plain(NET, IMAGES[i], c, flat, None)),
+    ("lrp-w-square", {}, lambda m, i, c: paper.plain(NET, IMAGES[i], c, w_square, None)),
     (
         "lrp-epsilon-plus-flat",
         {"epsilon": 1e-6},

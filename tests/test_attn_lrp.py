@@ -142,3 +142,27 @@ def _through_the_values(module: Encoder, x: torch.Tensor) -> torch.Tensor:
     whole = rule["attention_composite"](rule["epsilon_rule"](EPSILON), EPSILON)
     trace = TorchModel(module).run(x, at=["attention"], target=Target(second), rule=whole)
     return trace.grads["attention"][0].flatten(1).sum(1)
+
+
+def test_a_layer_norm_divides_relevance_as_the_linear_layer_that_it_is_but_for_its_deviation() -> None:
+    class Normed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.head = nn.LayerNorm(48), nn.Linear(48, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.norm(x.reshape(len(x), 4, 48)[:, 0]))
+
+    module = made(Normed)
+    nn.init.normal_(module.norm.weight), nn.init.normal_(module.norm.bias)
+    found = mapped(module, image())
+    w, b = (p.detach().numpy() for p in (module.norm.weight, module.norm.bias))
+    for i in range(2):
+        t = image()[i].reshape(4, 48)[0].numpy()
+        deviation = np.sqrt(t.var() + module.norm.eps)
+        wired = (np.eye(48) - 1 / 48) * w / deviation  # (inputs, outputs)
+        y = t @ wired + b
+        head, z = module.head.weight[1].detach().numpy(), module.head(torch.as_tensor(y))[1].item()
+        r = y * head / z * z
+        expected = np.concatenate([(t[:, None] * wired / y) @ r, np.zeros(144)]).reshape(3, 8, 8)
+        np.testing.assert_allclose(found[i].numpy(), expected, rtol=0, atol=1e-6 * np.abs(expected).max())

@@ -278,3 +278,35 @@ def test_augmentation_mirrors_what_belongs_to_the_image(model: Any) -> None:
             turned = (f * IMAGES[1][:, side], CLASSES[0], f * BASELINE[1][:, side], 2)
             maps.append(paper.integrated_gradients(NET, *turned)[:, side])
     assert_close(found[0, 1], np.mean(maps, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("of", "options"), [("integrated-gradients", {"steps": 2}), ("expected-gradients", {"samples": 2})]
+)
+def test_augmentation_mirrors_the_baseline_that_explain_makes(of: str, options: dict[str, Any]) -> None:
+    """Of several images, several to a pass; a baseline made of the image is that of the copy only if it goes with it."""
+    x = _float_input()
+    name = "baseline" if of == "integrated-gradients" else "backgrounds"
+    given = {name: [np.ascontiguousarray(x[:1]), np.zeros_like(x[:1])], "of": of, **options}
+    both = sl.explain(build(NET), x, method="augmented", target=1, **given).attribution
+    alone = sl.explain(build(NET), x[1:], method="augmented", target=1, **given).attribution
+    np.testing.assert_allclose(both[1:], alone, rtol=0, atol=1e-6 * np.abs(alone).max())
+    mirror = -2 if adapt(build(NET)).channel == -1 else -1
+    there = {name: [np.flip(b, mirror).copy() for b in given[name]], "of": of, **options}
+    turned = sl.explain(build(NET), np.flip(x, mirror).copy(), method="augmented", target=1, **there).attribution
+    np.testing.assert_allclose(np.flip(turned, 2), both, rtol=0, atol=1e-6 * np.abs(both).max())
+
+
+def test_finer_cam_asks_every_pass_for_the_classes_that_are_near_in_the_image(model: Any) -> None:
+    """Completeness: the contrast is the same all the way from the baseline, though other classes are near there."""
+    start = -3 * IMAGES
+    found, _ = attribute(model, "finer-cam", of="integrated-gradients", baseline=start, steps=600, references=1)
+    moved = []
+    for k, c in enumerate(CLASSES):
+        for i, image in enumerate(IMAGES):
+            ends = [paper.scores(NET, each) for each in (image, start[i])]
+            near, elsewhere = (np.argsort(np.abs(scores - scores[c]))[1] for scores in ends)
+            change = ends[0] - ends[1]
+            assert found[k, i].sum() == pytest.approx(change[c] - 0.6 * change[near], rel=0.02)
+            moved.append(near != elsewhere)
+    assert any(moved)

@@ -83,6 +83,47 @@ def test_relevance_sums_to_the_score_without_biases(name: str, functional: bool)
     torch.testing.assert_close(total(mapped(module, name, **EXACT[name])), score, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["lrp-z-plus", "deep-taylor", "excitation-backprop"])
+def test_a_rule_of_positive_parts_keeps_the_sign_where_branches_of_both_signs_are_added(name: str) -> None:
+    module = made(Residual).eval()
+    module.relu = nn.Identity()  # sums below zero too
+    found = mapped(module, name, **(BOX if name == "deep-taylor" else {}))
+    score = module(image())[:, 1].detach()
+    sign = torch.ones(2) if name == "excitation-backprop" else score.sign()
+    assert (found * sign[:, None, None, None]).min() >= -1e-12 * found.abs().max()
+    torch.testing.assert_close(total(found), torch.ones(2).double() if sign.min() == sign.max() == 1 else score)
+
+
+@pytest.mark.parametrize("name", ["lrp-flat", "lrp-w-square"])
+def test_a_rule_of_the_weights_alone_hardly_sees_the_values(name: str) -> None:
+    """Without max-pooling the shares of all pixels are the same in every image, in a residual net too."""
+    module = made(Residual).eval()
+    module.peak = nn.AvgPool2d(2)
+    found = mapped(module, name) / module(image())[:, 1].detach()[:, None, None, None]
+    torch.testing.assert_close(found[0], found[1])
+    assert found.min() >= 0
+
+
+def test_the_parts_of_a_sum_are_those_of_its_own_sign() -> None:
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.join(x[:, :2], x[:, 2:])
+
+    for join, second_branch in ((torch.add, [-1.0, -3.0]), (torch.sub, [1.0, 3.0])):
+        net = Sum()
+        net.join = join
+        x = torch.tensor([[4.0, 1.0, *second_branch]]).double()  # sums of 3 and -2
+        trace = TorchModel(net).run(x, at=[""], target=Target(lambda y: y.sum(1)[None]), rule=_own_signs())
+        assert trace.grads[""][0, 0].tolist() == pytest.approx([3, 0, 0, -2])
+
+
+def _own_signs() -> Any:
+    from sightline.rules.lrp import composite
+    from sightline.rules.weights import epsilon_rule, own_sign_sums
+
+    return composite(epsilon_rule(0.0), epsilon_rule(0.0), sums=own_sign_sums)
+
+
 def test_the_epsilon_rule_loses_only_what_epsilon_takes() -> None:
     module = made(Residual).eval()
     score = module(image())[:, 1].detach()

@@ -119,6 +119,18 @@ PAIRS = np.triu(np.random.default_rng(8).normal(size=(6, 6)), 1)
 VALUES = OWN + (PAIRS.sum(axis=0) + PAIRS.sum(axis=1)) / 2
 
 
+def test_coalitions_of_few_superpixels_come_in_pairs_of_which_any_few_have_every_superpixel() -> None:
+    """So that what stops early has not seen only those of the first superpixels."""
+    z, weights = kernel_shap._design(8, 1000, 0)
+    assert len(np.unique(z, axis=0)) == len(z) == len(weights) == 254
+    assert (z[::2] == ~z[1::2]).all()
+    values, error, _ = kernel_shap._shapley(
+        z[:125], weights[:125], (z[:125, 6:7] & z[:125, 7:]) * 1.0, np.ones(1), False
+    )
+    assert np.abs(values[0] - np.eye(8)[6] / 2 - np.eye(8)[7] / 2).max() < 0.2
+    assert error.max() > 0
+
+
 def test_sampled_kernel_shap_is_within_three_of_its_standard_errors() -> None:
     inside = []
     for seed in range(20):
@@ -258,6 +270,23 @@ def test_meaningful_perturbation_goes_down(model: Any) -> None:
     assert first.max() <= 0.1 + 1e-12  # Adam's first step is at most the rate
 
 
+@pytest.mark.parametrize("name", ["meaningful-perturbation", "extremal-perturbation"])
+def test_each_step_of_a_mask_asks_for_the_gradient_of_its_own_target_alone(model: Any, name: str) -> None:
+    asked = []
+
+    class Counting:
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(model, attribute)
+
+        def run(self, x: Any, **options: Any) -> Any:
+            trace = model.run(x, **options)
+            asked.extend(len(grads) for grads in trace.grads.values())
+            return trace
+
+    attribute(Counting(), name, cells=5, steps=3, **B)
+    assert asked == [1] * (len(CLASSES) * 4)
+
+
 @pytest.mark.parametrize("area", [0.15, 0.4])
 def test_the_extremal_mask_keeps_its_area(model: Any, area: float) -> None:
     masks, checks = attribute(model, "extremal-perturbation", cells=10, steps=150, area=area, **B)
@@ -362,6 +391,11 @@ def test_superpixels_are_each_images_own_and_do_not_hang_on_its_scale(model: Any
 @pytest.mark.parametrize(("given", "expected"), [("5x9", (5, 9)), ("5X9", (5, 9)), ((5, 9), (5, 9)), ("7", 7), (7, 7)])
 def test_a_window_may_have_two_sides(given: Any, expected: Any) -> None:
     assert settle_params(find("occlusion"), {"window": given})["window"] == expected
+
+
+def test_a_step_longer_than_the_window_is_refused(model: Any) -> None:
+    with pytest.raises(MethodError, match=r"^stride=\(5, 5\) was given for a window of \(2, 2\); .*\n"):
+        attribute(model, "occlusion", window=2, stride=5, **B)
 
 
 @pytest.mark.parametrize("given", ["5x", "1x2x3", "0x4", (2, 2.5), []])

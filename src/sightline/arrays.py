@@ -66,6 +66,17 @@ def to_numpy(a: Array) -> np.ndarray[Any, Any]:
     return values if wide else values.astype(np.float32)
 
 
+def sides(images: Array, channel: int) -> tuple[int, int]:
+    """Height and width of images (n, ...) whose axis of channels is `channel`, counted from the end."""
+    height, width = (side for axis, side in enumerate(images.shape) if axis and axis - images.ndim != channel)
+    return height, width
+
+
+def transposed(a: Array) -> Array:
+    """Matrices (..., m, n) as (..., n, m)."""
+    return namespace(a).moveaxis(a, -1, -2)
+
+
 def tile(a: Array, times: int) -> Array:
     """`times` copies of `a` behind each other along the first axis."""
     return a if times == 1 else namespace(a).concat([a] * times, axis=0)

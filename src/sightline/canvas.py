@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace
+from sightline.arrays import Array, like, namespace, transposed
 from sightline.preprocessing import Preprocessing
 
 _OPPONENT = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
@@ -34,14 +34,14 @@ class Canvas:
     def pixels(self, z: Array) -> Array:
         """Pixels (1, c, h, w) in 0..1, channels in the model's order."""
         xp = namespace(z)
-        waves = xp.matmul(xp.matmul(_turned(self.rows), self.scale * z), self.columns)
+        waves = xp.matmul(xp.matmul(transposed(self.rows), self.scale * z), self.columns)
         return 1 / (1 + xp.exp(-_mixed(waves, self.colours)))
 
     def back(self, g: Array, p: Array) -> Array:
         """The gradient at the numbers, of what has the gradient `g` at the pixels `p`."""
         xp = namespace(g)
-        waves = _mixed(g * p * (1 - p), _turned(self.colours))
-        return self.scale * xp.matmul(xp.matmul(self.rows, waves), _turned(self.columns))
+        waves = _mixed(g * p * (1 - p), transposed(self.colours))
+        return self.scale * xp.matmul(xp.matmul(self.rows, waves), transposed(self.columns))
 
     def shown(self, p: Array) -> Array:
         """The model's input of pixels."""
@@ -104,7 +104,3 @@ def _mixed(a: Array, matrix: Array) -> Array:
     xp = namespace(a)
     flat = xp.matmul(matrix, xp.reshape(a, (*a.shape[:2], -1)))
     return xp.reshape(flat, a.shape)
-
-
-def _turned(a: Array) -> Array:
-    return namespace(a).permute_dims(a, (1, 0))

@@ -25,6 +25,7 @@ Count = Annotated[int, AtLeast(1)]
 Size = Annotated[float, AtLeast(0)]
 Sides = Annotated[int | tuple[int, int], AtLeast(1)]  # of a square, or height and width: 5, "5x9", (5, 9)
 Baselines = Annotated[Array, "several"]  # a tuple of what `baseline` gives one of
+Names = Annotated[Any, "names"]  # of layers: "conv1,conv2", or a list; none for the method's own choice
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from sightline.errors import MethodError, nearest
-from sightline.method import AtLeast, Baselines, Method, Sides
+from sightline.method import AtLeast, Baselines, Method, Names, Sides
 
 
 def settle_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def settle_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
     """`value` as the type of `hint`; MethodError where it is not one."""
-    if hint is Any or hint == Baselines:
+    if hint is Any or hint in (Baselines, Names):
         return value
     options = get_args(hint) if get_origin(hint) is Literal else ()
     if options:

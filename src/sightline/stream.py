@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -74,3 +74,10 @@ def split(a: Array, count: int, axis: int) -> Array:
 def column(values: Sequence[float], x: Array) -> Array:
     """Numbers as an array (m, 1, ...) that meets copies (m, n, ...) of `x` item by item."""
     return like(np.reshape(np.asarray(values), (-1, *[1] * x.ndim)), x)
+
+
+def along(value: Any, x: Array, change: Callable[[Array], Array]) -> Any:
+    """An option of a method for the images `x`: changed if it is like them, a baseline or each of several."""
+    if isinstance(value, tuple):
+        return tuple(along(each, x, change) for each in value)
+    return change(value) if getattr(value, "shape", None) == x.shape else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sightline.arrays import Array, namespace, relu, to_numpy
 from sightline.errors import TargetError
-from sightline.model import Layer, Model, Target
+from sightline.model import Layer, Model, Target, Trace
 
 SPACE = (-3, -2)  # the axes of a feature map (..., height, width, channels)
 
@@ -37,12 +37,6 @@ def live_channels(features: Array) -> list[int]:
     return [c for c, live in enumerate(to_numpy(xp.any(features != 0, axis=(0, 1, 2)))) if live]
 
 
-def image_size(model: Model, x: Array) -> tuple[int, int]:
-    """Height and width of the images."""
-    height, width = (side for axis, side in enumerate(x.shape) if axis and axis - x.ndim != model.channel)
-    return height, width
-
-
 def over(a: Array, b: Array) -> Array:
     """`a / b`, and zero where `b` is zero."""
     xp = namespace(a)
@@ -55,8 +49,8 @@ def classes(outputs: Array) -> Array:
     return outputs if outputs.shape[1] > 1 else namespace(outputs).concat([-outputs, outputs], axis=-1)
 
 
-def check_is_class(model: Model, x: Array, target: Target, method: str) -> None:
-    """TargetError where one of the scores is not that of a class."""
+def check_is_class(model: Model, x: Array, target: Target, method: str) -> Trace:
+    """The pass of the images; TargetError where one of the scores is not that of a class."""
     trace = model.run(x, target=target)
     shape = tuple(trace.outputs.shape)
     known = to_numpy(classes(trace.outputs)) if len(shape) == 2 else None
@@ -65,3 +59,4 @@ def check_is_class(model: Model, x: Array, target: Target, method: str) -> None:
             f"{method} was asked for a target that is no class; expected the score of one of the model's classes.",
             "Give a class, or use a method that takes any score, such as grad-cam.",
         )
+    return trace

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, at_least_float32, namespace, top_eigenvector
+from sightline.arrays import Array, at_least_float32, namespace, top_eigenvector, transposed
 
 
 def cells(features: Array) -> Array:
     """A feature map (..., height, width, channels) as a matrix (..., cells, channels) of at least single precision."""
     shape = tuple(features.shape)
     return namespace(features).reshape(at_least_float32(features), (*shape[:-3], shape[-3] * shape[-2], shape[-1]))
-
-
-def transposed(a: Array) -> Array:
-    """Matrices (..., m, n) as (..., n, m)."""
-    return namespace(a).moveaxis(a, -1, -2)
 
 
 def first_component(matrix: Array) -> Array:

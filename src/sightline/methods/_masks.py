@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace, to_numpy
+from sightline.arrays import Array, like, namespace, sides, to_numpy
 from sightline.errors import MethodError
 from sightline.model import Model, Target
 from sightline.stream import stream
@@ -22,8 +22,7 @@ def size_of(model: Model, x: Array) -> tuple[int, int]:
             f"an input of shape {tuple(x.shape[1:])} was given; hiding parts of it needs height, width and channels.",
             "Use a method that needs no picture, such as gradient or integrated-gradients.",
         )
-    height, width = (side for axis, side in enumerate(x.shape) if axis and axis - x.ndim != model.channel)
-    return height, width
+    return sides(x, model.channel)
 
 
 def check_share(name: str, value: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace, resize
+from sightline.arrays import Array, like, namespace, resize, transposed
 from sightline.methods._masks import blend, size_of
 from sightline.model import Model, Target
 from sightline.stream import groups
@@ -27,8 +27,8 @@ class Stage:
     none: Array  # (k, n): score of the baselines
 
     def share(self, masks: Array) -> tuple[Array, Array]:
-        """How much of the score masks (k, n, cells, cells) keep, 0 for the baseline's and 1 for the image's (k, n), and
-        its gradient with respect to them.
+        """How much of the score masks (k, n, cells, cells) keep, 0 for the baseline's and 1 for the image's (k, n; -1 where
+        the baseline has the higher one), and its gradient with respect to them.
 
         The gradient at the blended image, times what the blend moves, goes back through the enlargement.
         """
@@ -38,10 +38,10 @@ class Stage:
         for k in range(masks.shape[0]):  # each target has masks, and so images, of its own
             large = xp.matmul(xp.matmul(self.rows, masks[k, ...]), self.columns)
             images = blend(self.model, self.x, self.baseline, large)
-            trace = self.model.run(images, at=[""], target=self.target)
-            slope = xp.sum(trace.grads[""][k, ...] * (self.x - self.baseline), axis=self.model.channel)
-            slopes.append(xp.matmul(xp.matmul(_turned(self.rows), slope), _turned(self.columns)))
-            found.append(trace.score[k, ...])
+            trace = self.model.run(images, at=[""], target=self.target.only(k))
+            slope = xp.sum(trace.grads[""][0, ...] * (self.x - self.baseline), axis=self.model.channel)
+            slopes.append(xp.matmul(xp.matmul(transposed(self.rows), slope), transposed(self.columns)))
+            found.append(trace.score[0, ...])
         rise = xp.stack(found, axis=0) - self.none
         return rise / size, xp.stack(slopes, axis=0) / size[..., None, None]
 
@@ -73,7 +73,3 @@ def descend(stage: Stage, values: Array, steps: int, rate: float, slope: Callabl
 def _told(stage: Stage, steps: int) -> Iterator[int]:
     """The steps, with progress told."""
     return (step for group in groups(stage.model, stage.x, range(steps)) for step in group)
-
-
-def _turned(a: Array) -> Array:
-    return namespace(a).permute_dims(a, (1, 0))

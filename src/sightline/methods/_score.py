@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sightline.arrays import Array, namespace, resize, to_numpy
-from sightline.methods._cam import image_size, over, recorded, weighed
+from sightline.arrays import Array, namespace, resize, sides, to_numpy
+from sightline.methods._cam import over, recorded, weighed
 from sightline.model import Layer, Model, Target
 from sightline.stream import stream
 
@@ -20,7 +20,7 @@ def score_weighted(
     A channel that is the same in every cell of an image has no mask there, and takes no part.
     """
     features, score = recorded(model, x, target, layer)
-    xp, size = namespace(features), image_size(model, x)
+    xp, size = namespace(features), sides(x, model.channel)
     channels = xp.moveaxis(features, -1, 0)
     varied = xp.max(channels, axis=(-2, -1)) > xp.min(channels, axis=(-2, -1))
     live = [c for c, some in enumerate(to_numpy(xp.any(varied, axis=-1))) if some]

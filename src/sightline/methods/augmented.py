@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 from typing import Any
 
 from sightline.arrays import Array, namespace
+from sightline.errors import TargetError
 from sightline.method import find, method
 from sightline.model import Model, Target
-from sightline.stream import groups, split
+from sightline.stream import along, groups, split
 
 _FACTORS = (0.9, 1.0, 1.1)  # of the model's input
 
 
 @method(
     family="wrapper",
-    cost="6 × the method wrapped",
+    cost="1 F + 6 × the method wrapped",
     source="Gildenblat et al. 2021, pytorch-grad-cam: aug_smooth (no paper)",
 )
 def augmented(model: Model, x: Array, target: Target, *, of: str = "grad-cam", **params: Any) -> Array:
@@ -24,23 +26,24 @@ def augmented(model: Model, x: Array, target: Target, *, of: str = "grad-cam", *
     Maps of the mirror image are turned back. Shape and units are those of the method `of`. The factors are those of the
     model's input, so of the contrast where that is centred. (pytorch-grad-cam stretches each of the six maps to 0..1
     before it averages them.) It shows what the copies have in common; what the model sees on one side only, it halves.
+    TargetError for a segmentation, whose places a mirror moves.
     """
+    if model.run(x, target=target).outputs.ndim > 2:
+        raise TargetError(
+            "a target with a place was given; augmented looks at mirror images, in which it lies elsewhere.",
+            "Explain it without augmentation, or a class.",
+        )
     total = 0.0
     copies = list(product((False, True), _FACTORS))
     for group in groups(model, x, copies):
-        changed = {name: _changed(v, group, model.channel) for name, v in params.items() if _is_like(v, x)}
-        found, _ = find(of).attribute(
-            model, _changed(x, group, model.channel), target.repeat(len(group)), **params | changed
-        )
+        change = partial(_changed, group=group, channel=model.channel)
+        given = {name: along(v, x, change) for name, v in params.items()}
+        found, _ = find(of).attribute(model, change(x), target.repeat(len(group)), **given)
         each, whole = split(found, len(group), 1), found.ndim == x.ndim + 1
         for i, (mirrored, _) in enumerate(group):
             one = each[:, i, ...]
             total = total + (_mirrored(one, model.channel if whole else 0) if mirrored else one) / len(copies)
     return total
-
-
-def _is_like(value: Any, x: Array) -> bool:
-    return bool(getattr(value, "shape", None) == x.shape)
 
 
 def _changed(a: Array, group: list[tuple[bool, float]], channel: int) -> Array:

@@ -17,7 +17,7 @@ from sightline.rules.only import only
     "rule",
     family="gradient",
     cost="1 F + 1 FB",
-    source="Dombrowski et al. 2019, section 3.3, arXiv:1906.07983",
+    source="Dombrowski et al. 2019, arXiv:1906.07983",
     reduce="max-abs",
 )
 def beta_smooth(model: Model, x: Array, target: Target, *, beta: Annotated[float, AtLeast(1e-6)] = 10.0) -> Array:

@@ -18,7 +18,8 @@ from sightline.rules.excitation import contrastive
 def contrastive_excitation_backprop(model: Model, x: Array, target: Target) -> Array:
     """Excitation backpropagation from the target, less that from an output whose weights are the target's negated.
 
-    Shape (k, n, *image), signed; it sums to 0: where it is positive, the target wins more than its opposite. The paper
-    shows the positive part. The scores must come from a linear layer. It cannot tell how much a winner changes the score.
+    Shape (k, n, *image), signed; it sums to 0 but for what reaches neurons without excitation: where it is positive,
+    the target wins more than its opposite. The paper shows the positive part. The scores must come from a linear layer.
+    It cannot tell how much a winner changes the score.
     """
     return model.run(x, at=[""], target=target, rule=contrastive).grads[""]

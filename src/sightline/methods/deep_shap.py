@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sightline.arrays import Array
 from sightline.method import Baselines, method
+from sightline.methods._paths import several
 from sightline.methods._references import mean_over_references
 from sightline.model import Model, Target
 from sightline.rules.deep_lift import rescale
@@ -20,8 +21,7 @@ def deep_shap(model: Model, x: Array, target: Target, *, baseline: Baselines = "
     """DeepLIFT, the mean over several references: an estimate of Shapley values.
 
     Shape (k, n, *image), signed, in units of score; it sums to the score less the mean score of the baselines. Shapley
-    values only where the net is linear between its activations and pixels are independent, which those of a picture
-    are not; with one baseline it is DeepLIFT.
+    values only of a model that is a sum of functions of single values, a linear one for example, where pixels are
+    independent, which those of a picture are not; with one baseline it is DeepLIFT.
     """
-    references = baseline if isinstance(baseline, tuple) else (baseline,)
-    return mean_over_references(model, x, target, references, rescale)
+    return mean_over_references(model, x, target, several(baseline), rescale)

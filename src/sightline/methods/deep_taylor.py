@@ -6,7 +6,7 @@ from sightline.arrays import Array
 from sightline.method import method
 from sightline.model import Model, Target
 from sightline.rules.lrp import composite, relevance
-from sightline.rules.weights import alpha_beta_rule, z_box_rule
+from sightline.rules.weights import alpha_beta_rule, own_sign_sums, z_box_rule
 
 
 @method(
@@ -19,9 +19,9 @@ from sightline.rules.weights import alpha_beta_rule, z_box_rule
 def deep_taylor(model: Model, x: Array, target: Target, *, low: Array = "black", high: Array = "white") -> Array:
     """Relevance by the z⁺ rule in every layer, and z-box where the image goes in.
 
-    Shape (k, n, *image), of the sign of the score, and sums to it: biases take nothing. `low` and `high` are the least
-    and the largest image, given as a baseline is. The theory asks for biases that are not positive, which trained nets
-    do not keep; it cannot show what speaks against the target.
+    Shape (k, n, *image), of the sign of the score, and sums to it less what comes to outputs that nothing excites but a
+    bias. `low` and `high` are the least and the largest image, given as a baseline is. The theory asks for biases that
+    are not positive, which trained nets do not keep; it cannot show what speaks against the target.
     """
     rule = alpha_beta_rule(1.0, 0.0, False)
-    return relevance(model, x, target, composite(rule, rule, z_box_rule), low, high)
+    return relevance(model, x, target, composite(rule, rule, z_box_rule, own_sign_sums), low, high)

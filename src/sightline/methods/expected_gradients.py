@@ -6,11 +6,12 @@ import numpy as np
 
 from sightline.arrays import Array, namespace, normal
 from sightline.method import Baselines, Checks, Count, method
+from sightline.methods._noise import deviation
 from sightline.methods._paths import blind, several
 from sightline.model import Model, Target
 from sightline.stream import column, groups, split
 
-_NAMED = "black+white+mean+blurred"
+NAMED = "black+white+mean+blurred"
 
 
 @method("gradient", family="path", cost="samples FB", source="Erion et al. 2021, equation 3, arXiv:1906.10670")
@@ -19,7 +20,7 @@ def expected_gradients(
     x: Array,
     target: Target,
     *,
-    backgrounds: Baselines = _NAMED,
+    backgrounds: Baselines = NAMED,
     samples: Count = 50,
     random_state: int = 0,
 ) -> tuple[Array, Checks]:
@@ -44,13 +45,12 @@ def expected(
     noise: float,
 ) -> tuple[Array, Checks]:
     """Mean over the samples of (image - background) * gradient; the image with noise, in shares of its range."""
-    xp, given, axes = namespace(x), several(backgrounds), tuple(range(1, x.ndim))
-    deviation = noise * (xp.max(x, axis=axes, keepdims=True) - xp.min(x, axis=axes, keepdims=True))
+    xp, given, spread = namespace(x), several(backgrounds), deviation(x, noise)
     found, sums = 0.0, []
     for group in groups(model, x, range(samples)):
         which, points = zip(*(_draw(len(given), random_state, k) for k in group))
         start = xp.stack([given[i] + xp.zeros_like(x) for i in which], axis=0)
-        image = xp.stack([x + deviation * normal(x, random_state, k) if noise else x for k in group], axis=0)
+        image = xp.stack([x + spread * normal(x, random_state, k) if noise else x for k in group], axis=0)
         way = image - start
         packed = xp.reshape(start + column(points, x) * way, (-1, *x.shape[1:]))
         trace = model.run(packed, at=[""], target=target.repeat(len(group)))

@@ -21,7 +21,7 @@ _AREA = (3.0, 300.0)  # weight of the area, at the first and the last step; 10 a
 @method(
     "gradient",
     family="perturbation",
-    cost="4 F + steps FB",
+    cost="2 F + (steps + 1) FB a target",
     source="Fong et al. 2019, equations 4, 5 and 7, arXiv:1910.08485",
 )
 def extremal_perturbation(

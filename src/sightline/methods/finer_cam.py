@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sightline.arrays import Array, namespace
+from sightline.arrays import Array, to_numpy
 from sightline.method import Checks, Count, Size, find, method
-from sightline.methods._cam import check_is_class, classes, over
+from sightline.methods._cam import check_is_class, classes
 from sightline.model import Model, Target
+from sightline.scores import as_target
 
 
 @method(
     family="wrapper",
-    cost="1 × the method wrapped",
+    cost="1 F + the method wrapped",
     source="Zhang et al. 2025, equations 4 to 6, arXiv:2501.11309",
 )
 def finer_cam(
@@ -36,22 +36,20 @@ def finer_cam(
     `gamma` 1 and weighs the references by their probabilities.) It tells one class from those near it, and drops what
     they have in common, which may be most of the evidence.
     """
-    attribution, checks = find(of).attribute(model, x, target.then(_Finer(gamma, references)), **params)
-    check_is_class(model, x, target, "Finer-CAM")
-    return attribution, checks
+    trace = check_is_class(model, x, target, "Finer-CAM")
+    contrast = _contrast(to_numpy(classes(trace.outputs)), to_numpy(trace.score), gamma, references)
+    if trace.outputs.shape[1] == 1:  # one output z has the classes -z and z
+        contrast = contrast[..., 1:] - contrast[..., :1]
+    return find(of).attribute(model, x, as_target(contrast, trace.outputs), **params)
 
 
-@dataclass(frozen=True)
-class _Finer:
-    """The contrast inside a pass; equal for equal options."""
+def _contrast(known: np.ndarray, score: np.ndarray, gamma: float, references: int) -> np.ndarray:
+    """What each class (n, classes) weighs in the contrast of the scores (k, n): (k, n, classes)."""
+    distance = np.abs(known - score[..., None])
+    own = distance == 0
+    rank = np.argsort(np.argsort(np.where(own, np.inf, distance), axis=-1), axis=-1)
+    return _even(own) - gamma * _even((rank < references) & ~own)
 
-    gamma: float
-    references: int
 
-    def __call__(self, outputs: Array, score: Array) -> Array:
-        xp, known = namespace(outputs), classes(outputs)[None, ...]
-        distance = xp.abs(known - score[..., None])
-        far = xp.where(distance == 0, distance + np.inf, distance)  # the class itself
-        near = (xp.argsort(xp.argsort(far, axis=-1), axis=-1) < self.references) & (distance > 0)
-        counted = xp.astype(near, known.dtype)
-        return score - self.gamma * over(xp.sum(counted * known, axis=-1), xp.sum(counted, axis=-1))
+def _even(chosen: np.ndarray) -> np.ndarray:
+    return np.asarray(chosen / np.maximum(chosen.sum(axis=-1, keepdims=True), 1))

@@ -19,6 +19,6 @@ def gradient(model: Model, x: Array, target: Target) -> Array:
 
     Shape (k, n, *image), in units of score over units of the model's input; as a map, the maximum of its absolute
     value over the channels (Simonyan et al. 2013, section 3.1). It tells what a small change would do, not what the
-    model used: where a ReLU is saturated it is zero, however much the pixel mattered.
+    model used: where a ReLU is shut it is zero, however much the pixel mattered.
     """
     return model.run(x, at=[""], target=target).grads[""]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sightline.arrays import Array
 from sightline.method import Baselines, Checks, Count, Size, method
-from sightline.methods.expected_gradients import _NAMED, expected
+from sightline.methods.expected_gradients import NAMED, expected
 from sightline.model import Model, Target
 
 
@@ -19,7 +19,7 @@ def gradient_shap(
     x: Array,
     target: Target,
     *,
-    backgrounds: Baselines = _NAMED,
+    backgrounds: Baselines = NAMED,
     samples: Count = 50,
     noise: Size = 0.1,
     random_state: int = 0,

@@ -13,7 +13,7 @@ from sightline.rules import guided
     "rule",
     family="backward rule",
     cost="1 FB",
-    source="Springenberg et al. 2015, section 3.4, arXiv:1412.6806",
+    source="Springenberg et al. 2015, arXiv:1412.6806",
     reduce="max-abs",
 )
 def guided_backprop(model: Model, x: Array, target: Target) -> Array:

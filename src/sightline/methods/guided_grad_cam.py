@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, namespace, resize
+from sightline.arrays import Array, namespace, resize, sides
 from sightline.method import method
 from sightline.methods.grad_cam import grad_cam
 from sightline.methods.guided_backprop import guided_backprop
@@ -24,6 +24,5 @@ def guided_grad_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> 
     Shape (k, n, *image). Sharp and tied to the class by its coarse factor alone; its fine detail is that of guided
     backpropagation, which hardly depends on the model's top layers.
     """
-    size = [side for axis, side in enumerate(x.shape) if axis and axis - x.ndim != model.channel]
-    cam = resize(grad_cam(model, x, target, layer=layer), (size[0], size[1]))
+    cam = resize(grad_cam(model, x, target, layer=layer), sides(x, model.channel))
     return guided_backprop(model, x, target) * namespace(cam).expand_dims(cam, axis=model.channel)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sightline.arrays import Array, namespace
 from sightline.method import Checks, method
-from sightline.methods._paths import Step, mean_of, residual
+from sightline.methods._paths import Step, mean_of, residual, several
 from sightline.methods.blur_integrated_gradients import blur_walk
 from sightline.methods.guided_integrated_gradients import guided_walk
 from sightline.methods.integrated_gradients import straight_walk
@@ -20,7 +20,12 @@ _WALKS: dict[str, Callable[..., Iterator[Step]]] = {
 }
 
 
-@method("gradient", family="path", cost="(steps + 1) FB", source="Yang et al. 2023, algorithm 1, arXiv:2303.14242")
+@method(
+    "gradient",
+    family="path",
+    cost="(steps + 1) FB, a baseline",
+    source="Yang et al. 2023, algorithm 1, arXiv:2303.14242",
+)
 def idgi(
     model: Model,
     x: Array,
@@ -38,7 +43,7 @@ def idgi(
     where the gradient is zero, whose change is left out. Check: `residual`, the share left out. The squares hide which
     way a value speaks: all values of a step have the sign of the step.
     """
-    baselines = params["baseline"] if isinstance(params.get("baseline"), tuple) else (params.get("baseline"),)
+    baselines = several(params.get("baseline"))
     parts = [
         _shared(_WALKS[of](model, x, target, **(params if each is None else params | {"baseline": each})))
         for each in baselines

@@ -27,7 +27,7 @@ class _Integral(NamedTuple):
 @method(
     "gradient",
     family="path",
-    cost="steps FB + 2 F",
+    cost="steps FB + 2 F, a baseline",
     source="Sundararajan et al. 2017, equation 1, arXiv:1703.01365",
 )
 def integrated_gradients(

@@ -62,7 +62,11 @@ def _in_all(count: int) -> int:
 def _design(count: int, samples: int, random_state: int) -> tuple[np.ndarray, np.ndarray]:
     """Coalitions (m, count) and what each weighs: all with the Shapley kernel, or pairs drawn by it, which weigh alike."""
     if _in_all(count) <= samples:
-        z = np.arange(1, 2**count - 1)[:, None] >> np.arange(count) & 1 > 0
+        half = 1 + np.random.default_rng(random_state).permutation(
+            (1 << (count - 1)) - 1
+        )  # in any order: it may stop early
+        numbers = np.stack([half, (1 << count) - 1 - half], axis=1).ravel()
+        z = numbers[:, None] >> np.arange(count) & 1 > 0
         return z, np.array([(count - 1) / (comb(count, s) * s * (count - s)) for s in z.sum(axis=1).tolist()])
     halves = [_draw(np.random.default_rng([random_state, k]), count) for k in range(-(-samples // 2))]
     return np.stack([z for half in halves for z in (half, ~half)])[:samples], np.ones(samples)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, namespace, relu, top_eigenvector
+from sightline.arrays import Array, namespace, relu, top_eigenvector, transposed
 from sightline.method import method
 from sightline.methods._cam import for_each_target, recorded
-from sightline.methods._eigen import as_map, cells, root, signed, transposed
+from sightline.methods._eigen import as_map, cells, root, signed
 from sightline.model import Layer, Model, Target
 
 

@@ -6,7 +6,7 @@ from functools import reduce
 from typing import Any
 
 from sightline.arrays import Array, namespace
-from sightline.method import method
+from sightline.method import Names, method
 from sightline.methods._layers import on_finest, unit_maps
 from sightline.model import Model, Target
 
@@ -19,7 +19,7 @@ _GAMMA = 2  # Jiang et al. 2021, section III-C
     source="Jiang et al. 2021, equation 9, doi:10.1109/TIP.2021.3089943",
 )
 def layer_fusion(
-    model: Model, x: Array, target: Target, *, of: str = "layer-cam", layers: Any = None, **params: Any
+    model: Model, x: Array, target: Target, *, of: str = "layer-cam", layers: Names = None, **params: Any
 ) -> Array:
     """Another method's maps of several layers, as one: the largest of them in each cell.
 

@@ -24,4 +24,4 @@ def lrp_epsilon(model: Model, x: Array, target: Target, *, epsilon: Size = 1e-6)
     relevance of both signs. The passing of pooling, addition and normalisation is told in `sightline.rules.lrp`.
     """
     rule = epsilon_rule(epsilon)
-    return relevance(model, x, target, composite(rule, rule, epsilon=epsilon))
+    return relevance(model, x, target, composite(rule, rule, sums=rule))

@@ -14,7 +14,8 @@ from sightline.rules.weights import epsilon_rule, gamma_rule, z_box_rule
     "rule",
     family="backward rule",
     cost="7 FB",
-    source="Montavon et al. 2019, section 10.3, doi:10.1007/978-3-030-28954-6_10",
+    source="Montavon et al. 2019, section 10.3, doi:10.1007/978-3-030-28954-6_10, in "
+    "the form of zennit (Anders et al. 2021, arXiv:2106.13200)",
 )
 def lrp_epsilon_gamma_box(
     model: Model,
@@ -32,5 +33,5 @@ def lrp_epsilon_gamma_box(
     `high` are the least and the largest image, given as a baseline is: pixels outside of them break the rule's sense.
     γ and the box are chosen, not found.
     """
-    rule = composite(gamma_rule(gamma), epsilon_rule(epsilon), z_box_rule, epsilon)
+    rule = composite(gamma_rule(gamma), epsilon_rule(epsilon), z_box_rule, epsilon_rule(epsilon))
     return relevance(model, x, target, rule, low, high)

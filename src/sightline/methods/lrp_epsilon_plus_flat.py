@@ -22,5 +22,5 @@ def lrp_epsilon_plus_flat(model: Model, x: Array, target: Target, *, epsilon: Si
     Shape (k, n, *image), signed, in units of score; it sums to the score less what biases and `epsilon` take. Smooth
     and stable, but the first layer spreads it evenly over its window: no finer than that, and no colour channel apart.
     """
-    rule = composite(alpha_beta_rule(1.0, 0.0), epsilon_rule(epsilon), flat_rule, epsilon)
+    rule = composite(alpha_beta_rule(1.0, 0.0), epsilon_rule(epsilon), flat_rule, epsilon_rule(epsilon))
     return relevance(model, x, target, rule)

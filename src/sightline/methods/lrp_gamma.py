@@ -14,7 +14,7 @@ from sightline.rules.weights import gamma_rule
     "rule",
     family="backward rule",
     cost="7 FB",
-    source="Montavon et al. 2019, section 10.2.3, doi:10.1007/978-3-030-28954-6_10; for both signs Andéol et al. 2021",
+    source="Montavon et al. 2019, section 10.2.1, doi:10.1007/978-3-030-28954-6_10; for both signs Andéol et al. 2021",
 )
 def lrp_gamma(model: Model, x: Array, target: Target, *, gamma: Size = 0.25) -> Array:
     """The score divided among the pixels, layer by layer, what speaks for an output counting 1 + γ times.

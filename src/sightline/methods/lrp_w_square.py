@@ -6,7 +6,7 @@ from sightline.arrays import Array
 from sightline.method import method
 from sightline.model import Model, Target
 from sightline.rules.lrp import composite, relevance
-from sightline.rules.weights import w_square_rule
+from sightline.rules.weights import equal_sums, w_square_rule
 
 
 @method(
@@ -19,8 +19,7 @@ from sightline.rules.weights import w_square_rule
 def lrp_w_square(model: Model, x: Array, target: Target) -> Array:
     """The score divided among the pixels, layer by layer, in proportion to the squared weights alone.
 
-    Shape (k, n, *image), in units of score; it sums to the score, less what comes to averages and sums of zero. At
-    every layer it knows of the image only what pooling and addition let pass: it shows where the model can look, hardly
-    what it saw. Meant for a first layer.
+    Shape (k, n, *image), in units of score; it sums to the score. At every layer it knows of the image only where
+    max-pooling has its winners: it shows where the model can look, hardly what it saw. Meant for a first layer.
     """
-    return relevance(model, x, target, composite(w_square_rule, w_square_rule))
+    return relevance(model, x, target, composite(w_square_rule, w_square_rule, sums=equal_sums))

@@ -6,7 +6,7 @@ from sightline.arrays import Array
 from sightline.method import method
 from sightline.model import Model, Target
 from sightline.rules.lrp import composite, relevance
-from sightline.rules.weights import alpha_beta_rule
+from sightline.rules.weights import alpha_beta_rule, own_sign_sums
 
 
 @method(
@@ -23,4 +23,4 @@ def lrp_z_plus(model: Model, x: Array, target: Target) -> Array:
     take. It cannot show what speaks against the target, and maps of different classes look alike.
     """
     rule = alpha_beta_rule(1.0, 0.0)
-    return relevance(model, x, target, composite(rule, rule))
+    return relevance(model, x, target, composite(rule, rule, sums=own_sign_sums))

@@ -13,7 +13,7 @@ _ROUGH = 3  # the power of the total variation
 @method(
     "gradient",
     family="perturbation",
-    cost="4 F + steps FB",
+    cost="2 F + (steps + 1) FB a target",
     source="Fong and Vedaldi 2017, equations 2 and 4, arXiv:1704.03296",
 )
 def meaningful_perturbation(
@@ -30,12 +30,12 @@ def meaningful_perturbation(
 ) -> tuple[Array, Checks]:
     """What of the image must be hidden to lose the score: the smallest smooth mask, found by gradient descent.
 
-    Shape (k, n, cells, cells), 0 to 1: how much of each cell is hidden. `steps` of Adam at `rate`, from a mask that hides
-    nothing, minimise the share of the score that is left (1 for the image's, 0 for the baseline's or less) plus `sparsity`
-    times the hidden sum plus `smoothness` times the total variation, cubed differences, of the mask. The paper takes
-    a probability for the share, moves the image a little at random at each step, which is left out here, and begins
-    with a disc. Checks: `objective`, what was reached; `left`, the share left. It is one local minimum: other masks may
-    do as well, and another `sparsity` gives another size.
+    Shape (k, n, cells, cells), 0 to 1: how much of each cell is hidden. `steps` of Adam at `rate`, from a mask that
+    hides nothing, minimise the share of the score that is left (1 for the image's, 0 for the baseline's or less) plus
+    `sparsity` times the hidden sum plus `smoothness` times the total variation, cubed differences, of the mask. The
+    paper takes a probability for the share, moves the image a little at random at each step, which is left out here,
+    begins with a disc, and has other weights (1e-4 and 1e-2). Checks: `objective`, what was reached; `left`, the share
+    left. It is one local minimum: other masks may do as well, and another `sparsity` gives another size.
     """
     stage = staged(model, x, target, baseline, cells)
 

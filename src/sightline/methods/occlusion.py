@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sightline.arrays import Array, like, namespace
+from sightline.errors import MethodError
 from sightline.method import Sides, method
 from sightline.methods._masks import hidden, size_of
 from sightline.model import Model, Target
@@ -24,12 +25,17 @@ def occlusion(
 
     Shape (k, n, height, width), signed, in units of score; each pixel is the mean over the windows that cover it.
     `window` is its side in pixels, or height and width as "5x9" (default: an eighth of the image's shorter side),
-    `stride` its step (default: half a window). It cannot see evidence that is spread over more than one window, and the
-    edge of the window is itself new evidence.
+    `stride` its step (default: half a window; MethodError for more than a window). It cannot see evidence that is
+    spread over more than one window, and the edge of the window is itself new evidence.
     """
     xp, (height, width) = namespace(x), size_of(model, x)
     sides = _pair(window or max(1, min(height, width) // 8))
     steps = _pair(stride) if stride else (max(1, sides[0] // 2), max(1, sides[1] // 2))
+    if steps[0] > sides[0] or steps[1] > sides[1]:
+        raise MethodError(
+            f"stride={steps} was given for a window of {sides}; expected a step no longer than the window.",
+            "Give a larger window: pixels that no window covers would have no value.",
+        )
     rows, columns = (_strips(*line) for line in zip((height, width), sides, steps))
 
     def keep(some: list[int]) -> np.ndarray:

@@ -7,7 +7,7 @@ from operator import mul
 from typing import Any
 
 from sightline.arrays import Array
-from sightline.method import method
+from sightline.method import Names, method
 from sightline.methods._layers import on_finest, unit_maps
 from sightline.model import Model, Target
 
@@ -19,7 +19,7 @@ from sightline.model import Model, Target
     scale_free=False,
 )
 def refine_cam(
-    model: Model, x: Array, target: Target, *, of: str = "grad-cam-plus-plus", layers: Any = None, **params: Any
+    model: Model, x: Array, target: Target, *, of: str = "grad-cam-plus-plus", layers: Names = None, **params: Any
 ) -> Array:
     """Another method's maps of several layers, as one: their product in each cell.
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from sightline.arrays import Array, namespace, tile
 from sightline.method import Count, Size, find, method
 from sightline.methods._noise import noisy_copies
 from sightline.model import Model, Target
-from sightline.stream import groups, split
+from sightline.stream import along, groups, split
 
 
 @method(
     family="wrapper",
     cost="samples × the method smoothed",
-    source="Smilkov et al. 2017, arXiv:1706.03825; Adebayo et al. 2018, arXiv:1810.03307",
+    source="Smilkov et al. 2017, arXiv:1706.03825; squared: Hooker et al. 2019, arXiv:1806.10758; variance: "
+    "Adebayo et al. 2018, arXiv:1810.03307",
 )
 def smoothgrad(
     model: Model,
@@ -40,7 +42,7 @@ def smoothgrad(
     for group in groups(model, x, range(samples)):
         count = len(group)
         pack = xp.reshape(copies(group), (-1, *x.shape[1:]))
-        given = {name: _tiled(v, count, x) for name, v in params.items()}
+        given = {name: along(v, x, partial(tile, times=count)) for name, v in params.items()}
         found, _ = smoothed.attribute(model, pack, target.repeat(count), **given)
         found = split(found * found if form == "squared" else found, count, 1)
         step = xp.mean(found, axis=1) - mean
@@ -50,10 +52,3 @@ def smoothgrad(
         seen += count
         mean = mean + step * (count / seen)
     return spread / seen if form == "variance" else mean
-
-
-def _tiled(value: Any, count: int, x: Array) -> Any:
-    """An option for that many copies of the images: a baseline, or each of several, goes with them."""
-    if isinstance(value, tuple):
-        return tuple(_tiled(each, count, x) for each in value)
-    return tile(value, count) if getattr(value, "shape", None) == x.shape else value

@@ -32,10 +32,10 @@ def sobol(
     """Share of the score's variance, under random fading of the image's cells, that each cell has a part in.
 
     Shape (k, n, cells, cells), not negative; a cell's total Sobol index, alone and with others, so that the sum is one
-    or more. Cells fade towards the baseline by a scrambled Sobol sequence; `samples` is best a power of two. Checks:
-    `standard_error`, the mean over the map in shares of its range, as if the draws were independent, which is too
-    large for such a sequence; `samples`, those used (with `tolerance` it stops at an eighth of them or a multiple). It
-    tells what matters, never whether for or against the target.
+    or more, but for chance. Cells fade towards the baseline by a scrambled Sobol sequence; `samples` is best a power of
+    two. Checks: `standard_error`, the mean over the map in shares of its range, as if the draws were independent, which
+    is too large for such a sequence; `samples`, those used (with `tolerance` it stops at an eighth of them or a
+    multiple). It tells what matters, never whether for or against the target.
     """
     size, count = size_of(model, x), cells * cells
     points = _sequence(2 * count, samples, random_state)

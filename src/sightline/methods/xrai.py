@@ -9,6 +9,7 @@ import numpy as np
 from sightline.arrays import Array, like, resize, to_numpy
 from sightline.method import Baselines, Checks, Method, find, method
 from sightline.methods._masks import size_of
+from sightline.methods._paths import mean_of, several
 from sightline.methods._superpixels import unit
 from sightline.model import Model, Target
 from sightline.reduce import reduced
@@ -20,7 +21,7 @@ _EDGE = 5 / 224  # of its shorter side: how far a region is widened
 
 @method(
     family="wrapper",
-    cost="the method ranked",
+    cost="the method ranked, once a baseline",
     source="Kapishnikov et al. 2019, algorithm 1, arXiv:1906.02825",
 )
 def xrai(
@@ -60,9 +61,8 @@ def _attributed(
         return ranked.attribute(model, x, target, **params)
     if ranked.hints["baseline"] == Baselines:
         return ranked.attribute(model, x, target, baseline=baseline, **params)
-    several = baseline if isinstance(baseline, tuple) else (baseline,)
-    each = [ranked.attribute(model, x, target, baseline=one, **params)[0] for one in several]
-    return sum(each) / len(each), {}
+    each = [ranked.attribute(model, x, target, baseline=one, **params)[0] for one in several(baseline)]
+    return mean_of(each), {}
 
 
 def _regions(image: np.ndarray) -> Any:

@@ -7,30 +7,32 @@ from functools import lru_cache
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace
+from sightline.arrays import Array, like, namespace, transposed
 from sightline.model import Back, Bent, Op, Rule
 from sightline.rules.folding import is_batch_norm
 from sightline.rules.lrp import composite
 from sightline.rules.shares import proportional, ratio, unchanged
-from sightline.rules.weights import OfWeights
+from sightline.rules.weights import OfWeights, epsilon_rule
 
 
 @lru_cache
 def attention_composite(weights: OfWeights, epsilon: float) -> Rule:
     """A rule for operations with weights, and AttnLRP's for the rest of a transformer."""
-    others = composite(weights, weights, None, epsilon, "AttnLRP")
+    others = composite(weights, weights, sums=epsilon_rule(epsilon), method="AttnLRP")
 
     def rule(op: Op) -> Bent:
         if op.kind == "softmax":
             return _softmax(op)
         if op.kind == "attention":
             return _attention(op, epsilon)
-        if op.kind == "matmul":  # equation 13: half to each factor
-            return proportional(op, epsilon, 1 / sum(op.carries))
-        if op.kind == "mul":  # equation 14
+        if op.kind == "mul":  # proposition 3.2
             return unchanged(op, 1 / sum(op.carries))
+        if op.kind == "matmul":  # proposition 3.3: half to each factor
+            return proportional(op, epsilon, 1 / sum(op.carries))
+        if op.params.get("layer"):
+            return _layer_norm(op, epsilon)
         if op.kind in ("activation", "sigmoid") or (op.kind == "norm" and not is_batch_norm(op)):
-            return unchanged(op)  # equation 9; section 3.3.4
+            return unchanged(op)  # equation 9; proposition 3.4
         return others(op)
 
     return rule
@@ -55,24 +57,35 @@ def _attention(op: Op, epsilon: float) -> Back:
     scale = op.params["scale"] or 1 / math.sqrt(query.shape[-1])
 
     def back(y: Array, relevance: Array) -> tuple[Array, Array, Array]:
-        products = xp.matmul(query, _flipped(key)) * scale
+        products = xp.matmul(query, transposed(key)) * scale
         scores = _masked(products, op.params["mask"], op.params["causal"])
         p = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
         p = p / xp.sum(p, axis=-1, keepdims=True)
         shares = ratio(relevance, y, epsilon) / 2
-        of_scores = softmax_relevance(scores, p, p * xp.matmul(shares, _flipped(value)))
+        of_scores = softmax_relevance(scores, p, p * xp.matmul(shares, transposed(value)))
         inner = ratio(of_scores, products, epsilon) / 2 * scale
         return (
             query * xp.matmul(inner, key),
-            key * xp.matmul(_flipped(inner), query),
-            value * xp.matmul(_flipped(p), shares),
+            key * xp.matmul(transposed(inner), query),
+            value * xp.matmul(transposed(p), shares),
         )
 
     return back
 
 
-def _flipped(a: Array) -> Array:
-    return namespace(a).moveaxis(a, -1, -2)
+def _layer_norm(op: Op, epsilon: float) -> Back:
+    """The ε rule of what it is when its deviation is a constant (proposition 3.4): centring, weight and bias are linear."""
+    (x,), weight = op.args, op.params["weight"]
+    xp, axes = namespace(x), tuple(range(-len(op.params["layer"]), 0))
+    centred = x - xp.mean(x, axis=axes, keepdims=True)
+    deviation = xp.sqrt(xp.mean(centred * centred, axis=axes, keepdims=True) + op.params["epsilon"])
+
+    def back(y: Array, relevance: Array) -> tuple[Array]:
+        s = ratio(relevance, y, epsilon)
+        s = s if weight is None else s * weight
+        return (x * (s - xp.mean(s, axis=axes, keepdims=True)) / deviation,)
+
+    return back
 
 
 def _masked(scores: Array, mask: Array | None, causal: bool) -> Array:

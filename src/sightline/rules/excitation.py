@@ -5,19 +5,17 @@ from __future__ import annotations
 from sightline.arrays import Array
 from sightline.errors import ModelError
 from sightline.model import Bent, Op, Through
-from sightline.rules.lrp import by_positive_parts, composite
+from sightline.rules.lrp import composite
 from sightline.rules.shares import ratio
-from sightline.rules.weights import alpha_beta_rule, negative_part, positive_part
+from sightline.rules.weights import alpha_beta_rule, negative_part, own_sign_sums, positive_part
 
 _excite = alpha_beta_rule(1.0, 0.0, False)
-_winners = composite(_excite, _excite, method="excitation backpropagation")
+_winners = composite(_excite, _excite, sums=own_sign_sums, method="excitation backpropagation")
 
 
 def excitation(op: Op) -> Bent:
     """A neuron hands its probability to its inputs by what they excite it (Zhang et al. 2016, equations 5 to 7)."""
-    if op.kind == "output":
-        return None
-    return by_positive_parts(op) if op.kind == "add" and all(op.carries) else _winners(op)
+    return None if op.kind == "output" else _winners(op)
 
 
 def contrastive(op: Op) -> Bent:

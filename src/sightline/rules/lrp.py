@@ -3,8 +3,9 @@
 Relevance starts as score and gradient at the outputs, is divided at operations with weights by the rules of `weights`,
 and passes the others so: ReLU, other activations that rise from zero at zero, dropout and whatever has one input an
 output let it pass unchanged; max-pooling gives it to the winner; average pooling and addition divide it in proportion
-to the values; a constant that is added or multiplied takes nothing; a batch normalisation is folded into the
-convolution or linear layer before it, and lets relevance pass where there is none. Everything else is refused.
+to the values, or as the method's own rule divides a sum; a constant that is added or multiplied takes nothing; a batch
+normalisation is folded into the convolution or linear layer before it, and lets relevance pass where there is none.
+Everything else is refused.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from sightline.arrays import Array, relu
+from sightline.arrays import Array
 from sightline.model import Back, Bent, Model, Op, Rule, RuleOf, Target, Through
 from sightline.rules.folding import folded, is_batch_norm
-from sightline.rules.shares import proportional, ratio, refusal, unchanged
-from sightline.rules.weights import OfWeights
+from sightline.rules.shares import refusal, unchanged
+from sightline.rules.weights import OfWeights, epsilon_rule
 
 _FIX = "Use attn-lrp if the model is a transformer, or a method without a backward rule, such as integrated-gradients."
 
@@ -29,12 +30,14 @@ def relevance(model: Model, x: Array, target: Target, rule: Rule, *arrays: Array
 
 @lru_cache
 def composite(
-    conv: OfWeights, linear: OfWeights, first: OfWeights | None = None, epsilon: float = 0.0, method: str = "LRP"
+    conv: OfWeights,
+    linear: OfWeights,
+    first: OfWeights | None = None,
+    sums: OfWeights = epsilon_rule(0.0),  # noqa: B008  a rule is a constant
+    method: str = "LRP",
 ) -> Callable[..., Bent]:
-    """A rule each for convolutions, for linear layers, and for the operations with weights that the image goes into.
-
-    `epsilon` keeps the divisors of averages and sums away from zero.
-    """
+    """A rule each for convolutions, for linear layers, for the operations with weights that the image goes into, and
+    for averages and additions, whose weights are all alike."""
 
     def of_weights(op: Op, *arrays: Array) -> Back:
         return (first if first and op.first else conv if op.kind == "conv" else linear)(op, *arrays)
@@ -45,7 +48,7 @@ def composite(
         if is_batch_norm(op):
             whole = folded(op)
             return Through(of_weights(whole, *arrays), whole) if whole else unchanged(op)
-        return score_times_gradient if op.kind == "output" else without_weights(op, epsilon, method)
+        return score_times_gradient if op.kind == "output" else without_weights(op, sums, method)
 
     return rule
 
@@ -55,7 +58,7 @@ def score_times_gradient(y: Array, gradient: Array) -> tuple[Array]:
     return (y * gradient,)
 
 
-def without_weights(op: Op, epsilon: float, method: str) -> Bent:
+def without_weights(op: Op, sums: OfWeights, method: str) -> Bent:
     """The rule of an operation without weights."""
     if op.kind == "concat" or (op.kind == "pool" and op.params["largest"]):
         return None  # the derivative moves relevance to where the value came from
@@ -64,16 +67,5 @@ def without_weights(op: Op, epsilon: float, method: str) -> Bent:
     if op.kind in ("add", "sub", "mul", "div") and sum(op.carries) == 1 and (op.kind != "div" or op.carries[0]):
         return unchanged(op)
     if op.kind in ("add", "sub", "pool"):
-        return proportional(op, epsilon)
+        return sums(op)
     return refusal(op, method, _FIX)
-
-
-def by_positive_parts(op: Op) -> Back:
-    """Addition that divides relevance by the positive parts alone."""
-    args = [relu(a) for a in op.args]
-
-    def back(y: Array, relevance: Array) -> tuple[Array, ...]:
-        z, pull = op.again(*args)
-        return tuple(a * g for a, g in zip(args, pull(ratio(relevance, z))))
-
-    return back

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from sightline.arrays import Array, namespace, relu
 from sightline.model import Back, Op
-from sightline.rules.shares import Pull, negative, proportional, ratio
+from sightline.rules.shares import Pull, negative, proportional, ratio, unchanged
 
 OfWeights = Callable[..., Back]  # (op, *arrays) -> its backward pass
 
@@ -23,7 +23,7 @@ def epsilon_rule(epsilon: float) -> OfWeights:
 
 @lru_cache
 def gamma_rule(gamma: float) -> OfWeights:
-    """The z_ij of the output's own sign count 1 + γ times (Montavon et al. 2019, section 10.2.3; Andéol et al. 2021)."""
+    """The z_ij of the output's own sign count 1 + γ times (Montavon et al. 2019, section 10.2.1; Andéol et al. 2021)."""
 
     def rule(op: Op, *_: Array) -> Back:
         def back(y: Array, relevance: Array) -> tuple[Array]:
@@ -85,6 +85,37 @@ def _of_weights_alone(op: Op, change: Callable[[Array], Array]) -> Back:
         ones = namespace(y).ones_like(op.args[0])
         z, pull = op.again(ones, weight=change(op.params["weight"]), bias=None)
         return (pull(ratio(relevance, z))[0],)
+
+    return back
+
+
+def own_sign_sums(op: Op, *_: Array) -> Back:
+    """What the z⁺ rule makes of an average or an addition: in proportion to what has the output's own sign.
+
+    These are the positive parts wherever a ReLU follows; where none does, relevance may come to an output below zero.
+    """
+    negated = [op.kind == "sub" and i == 1 for i in range(len(op.args))]
+    ups = [negative(a) if other else relu(a) for a, other in zip(op.args, negated)]
+    downs = [a - up for a, up in zip(op.args, ups)]
+
+    def back(y: Array, relevance: Array) -> tuple[Array, ...]:
+        (up, pull_up), (down, pull_down) = op.again(*ups), op.again(*downs)
+        xp = namespace(y)
+        rising = pull_up(ratio(xp.where(up + down >= 0, relevance, xp.zeros_like(up)), up))
+        falling = pull_down(ratio(xp.where(up + down < 0, relevance, xp.zeros_like(up)), down))
+        return tuple(a * r + b * f for a, r, b, f in zip(ups, rising, downs, falling))
+
+    return back
+
+
+def equal_sums(op: Op, *_: Array) -> Back:
+    """What the flat and the w² rule make of an average or an addition: every input of an output alike."""
+    if len(op.carries) > 1:
+        return unchanged(op, 1 / sum(op.carries))
+
+    def back(y: Array, relevance: Array) -> tuple[Array, ...]:
+        z, pull = op.again(namespace(y).ones_like(op.args[0]))
+        return pull(ratio(relevance, z))
 
     return back
 

@@ -23,12 +23,13 @@ _NORMS: dict[Func, dict[str, int]] = {
 _OPTIONS: dict[Func, dict[str, tuple[int, Any]]] = {  # what else a rule must know: where it stands, its default
     F.batch_norm: {"epsilon": (7, 1e-5)},
     torch.batch_norm: {"epsilon": (7, 1e-5)},
+    F.layer_norm: {"layer": (1, None), "epsilon": (4, 1e-5)},
     F.softmax: {"axis": (1, None)},
     torch.softmax: {"axis": (1, None)},
     T.softmax: {"axis": (1, None)},
     F.scaled_dot_product_attention: {"mask": (3, None), "causal": (5, False), "scale": (6, None)},
 }
-_ALIASES = {"eps": "epsilon", "dim": "axis", "attn_mask": "mask", "is_causal": "causal"}
+_ALIASES = {"eps": "epsilon", "dim": "axis", "attn_mask": "mask", "is_causal": "causal", "normalized_shape": "layer"}
 WEIGHTED = ("conv", "linear", "norm")
 _CALLED = {"mean": "running_mean", "variance": "running_var"}
 _COUNT = {"add": 2, "sub": 2, "div": 2, "mul": 2, "matmul": 2, "attention": 3}  # its inputs; 1 for the others
