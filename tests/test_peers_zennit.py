@@ -22,6 +22,8 @@ from zennit.types import Linear
 from sightline.frameworks.torch import TorchModel
 from sightline.method import METHODS
 from sightline.model import Target
+from sightline.rules.lrp import composite
+from sightline.rules.weights import alpha_beta_rule, epsilon_rule, flat_rule, w_square_rule
 from test_peers_rules import apart, cat, ending, images, mobilenet, score
 
 FRAMEWORKS = ("torch",)
@@ -69,6 +71,17 @@ def relevance(module: nn.Module, name: str, x: torch.Tensor) -> torch.Tensor:
     return METHODS[name].attribute(TorchModel(module), x, Target(score), **options)[0][0]
 
 
+OF_WEIGHTS = {"lrp-z-plus": alpha_beta_rule(1.0, 0.0), "lrp-w-square": w_square_rule, "lrp-flat": flat_rule}
+
+
+def with_their_sums(module: nn.Module, name: str, x: torch.Tensor) -> torch.Tensor:
+    """zennit divides additions and averages in proportion to the values, whatever the rule of the weights."""
+    if name not in OF_WEIGHTS:
+        return relevance(module, name, x)
+    rule = composite(OF_WEIGHTS[name], OF_WEIGHTS[name], sums=epsilon_rule(0.0))
+    return TorchModel(module).run(x, at=[""], target=Target(score), rule=rule).grads[""][0]
+
+
 def by_zennit(module: nn.Module, composite: Any, x: torch.Tensor) -> torch.Tensor:
     def start(outputs: torch.Tensor) -> torch.Tensor:
         return outputs * F.one_hot(torch.tensor(3), outputs.shape[1])
@@ -99,9 +112,16 @@ def test_a_small_net_and_resnet_equal_zennit(name: str) -> None:
         nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(6, 8, 3), nn.ReLU(), nn.MaxPool2d(2)
     )
     x = images(16)[0]
-    assert apart(by_zennit(net, of_zennit(name), x), relevance(net, name, x)) < 1e-6
+    assert apart(by_zennit(net, of_zennit(name), x), with_their_sums(net, name, x)) < 1e-6
     net, x = resnet(), images(64)[0]
-    assert apart(by_zennit(net, of_zennit(name, ResNetCanonizer()), x), relevance(net, name, x)) < 1e-6
+    assert apart(by_zennit(net, of_zennit(name, ResNetCanonizer()), x), with_their_sums(net, name, x)) < 1e-6
+
+
+def test_zennits_z_plus_rule_divides_an_addition_by_values_of_both_signs() -> None:
+    """A sum of 4 and -3 hands on 4 R and -3 R there; here its positive part has all of it."""
+    net, x = resnet(), images(64)[0]
+    theirs = by_zennit(net, of_zennit("lrp-z-plus", ResNetCanonizer()), x)
+    assert apart(theirs, relevance(net, "lrp-z-plus", x)) > 0.01
 
 
 def test_zennit_keeps_an_epsilon_of_the_normalisation_that_it_merged() -> None:
@@ -184,6 +204,6 @@ def test_mobilenet_equals_zennit_once_it_sees_every_operation(assets: Path, name
         if isinstance(norm, nn.BatchNorm2d):
             norm.running_var += norm.eps - 1e-14
             norm.eps = 1e-14
-    found, merged = relevance(module, name, x), of_zennit(name, SequentialMergeBatchNorm())
+    found, merged = with_their_sums(module, name, x), of_zennit(name, SequentialMergeBatchNorm())
     assert apart(by_zennit(told(module), merged, x), found) < 1e-6
     assert apart(found, by_zennit(module, merged, x)) > 0.5
