@@ -130,3 +130,34 @@ def test_two_outputs_each_with_its_own_head(as_dictionary: bool) -> None:
         adapt(model)
     with pytest.raises(ModelError, match="'size' was given"):
         adapt(model, output="size")
+
+
+def test_one_class_of_a_softmax_is_no_head() -> None:
+    """What the model gives is its probability, which hangs on all the scores."""
+    model = classifier("softmax")
+    one = keras.Model(model.input, model.output[:, 1:2])
+    trace = adapt(one).run(IMAGES, at=[""], target=Target(lambda y: y[:, 0]))
+    assert trace.head == ""
+    close(trace.outputs, numbers(model(IMAGES))[:, 1:2], 1e-13)
+    close(trace.grads[""][0], plain_gradient(lambda x: model(x)[:, 1], IMAGES))
+
+
+@pytest.mark.parametrize("squeeze", [lambda y: y[:, 1], lambda y: ops.squeeze(y[:, 1:2], -1)])
+def test_one_score_an_image_without_an_axis_of_its_own(squeeze: Any) -> None:
+    model = classifier(None)
+    one = keras.Model(model.input, squeeze(model.output))
+    trace = adapt(one).run(IMAGES, at=[""], target=Target(lambda y: y[:, 0]))
+    close(trace.outputs, numbers(model(IMAGES))[:, 1:2], 1e-14)
+    close(trace.grads[""][0], plain_gradient(lambda x: model(x)[:, 1], IMAGES))
+
+
+def test_a_parameter_as_long_as_the_batch_is_no_batch() -> None:
+    """JAX fills a batch up to one that it has compiled; a kernel of three rows is not filled up with it."""
+    model = classifier(None)
+    adapted = adapt(model)
+    conv = next(layer for layer in adapted.places(IMAGES) if layer.kind == "conv2d")
+    kernel = next(v for v in model.variables if v.path.endswith("/kernel") and len(v.shape) == 4)
+    assert kernel.shape[0] == len(IMAGES) == 3
+    edit = {next(place for place in conv.parameters if place.endswith("kernel")): 2 * numbers(kernel.value)}
+    more = adapted.run(np.concatenate([IMAGES, IMAGES[:2]]), edit=edit)
+    close(adapted.run(IMAGES, edit=edit).outputs, numbers(more.outputs)[:3], 1e-13)

@@ -14,6 +14,7 @@ from sightline.layers import choose_layer, last_grid
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 NET = paper.small_net()
+MAPS = [*NET[:2], ("conv", "conv2", *NET[3][2:])]
 IMAGES = np.random.default_rng(6).normal(size=(2, 12, 12, 3))
 LAST = "relu2"
 
@@ -129,6 +130,9 @@ TORCHVISION = {
     "squeezenet1_1": ("classifier.2",),  # its last convolution is behind the "features"
     "efficientnet_b0": ("features",),
 }
+TORCHVISION["swin_t"] = (
+    "permute",
+)  # the last normalisation, turned to channels first; (height, width, channels) before
 KERAS = {"VGG16": "block5_conv3", "MobileNetV2": "out_relu"}
 
 
@@ -147,6 +151,59 @@ def test_default_layer_of_well_known_nets(name: str) -> None:
         image = keras.Input((64, 64, 3))
         outer = keras.Model(image, keras.layers.Dense(3)(net(image)))
         assert cam_layer(outer, 64).endswith(f"/{KERAS[name]}")
+
+
+@pytest.mark.skipif(FRAMEWORK != "torch", reason="in Keras all layers of a model have their channels on one axis")
+def test_each_layer_of_a_swin_transformer_has_its_own_axis_of_channels() -> None:
+    import torch
+    from torchvision import models
+
+    torch.manual_seed(0)
+    net, image = models.swin_t(weights=None).eval(), torch.randn(1, 3, 64, 96)
+    known = {layer.name: layer for layer in sl.load(net).model.places(image)}
+    for name, channel in (
+        ("features.0.0", -3),
+        ("features.0", -1),
+        ("features.7.1.attn", -1),
+        ("norm", -1),
+        ("permute", -3),
+    ):
+        assert (known[name].channel, known[name].shape[channel] % 96) == (channel, 0)
+    first, last = (sl.explain(net, image, method="grad-cam", layer=name) for name in ("norm", "permute"))
+    assert first.attribution.shape == (1, 2, 3)
+    assert first.attribution.max() > 0
+    np.testing.assert_allclose(first.attribution, last.attribution, rtol=1e-4, atol=1e-6 * last.attribution.max())
+
+
+@pytest.mark.parametrize("head", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_end_of_a_segmentation_is_no_layer_for_a_cam(head: str, inside: bool) -> None:
+    """Its score comes before it, so that no gradient would reach it."""
+    if FRAMEWORK == "torch":
+        from torch import nn
+
+        end = nn.Sigmoid() if head == "sigmoid" else nn.Softmax(1)
+        model = nn.Sequential(*build(MAPS), end)
+    else:
+        import keras
+
+        model = build(MAPS)
+        if inside:
+            model.layers[-1].activation = getattr(keras.activations, head)
+            model = keras.Model(model.inputs, model.layers[-1](model.layers[-2].output))
+        else:
+            model = keras.Model(model.inputs, keras.layers.Activation(head, dtype="float64")(model.output))
+    region = sl.Region(2, np.ones((12, 12), bool))
+    e = sl.explain(model, as_input(IMAGES), method="grad-cam", target=region)
+    inner = {"torch": "1", "keras": "relu1"}["torch" if FRAMEWORK == "torch" else "keras"]
+    assert e.layer == (inner if FRAMEWORK != "torch" and inside else "2" if FRAMEWORK == "torch" else "conv2")
+    assert e.map.max() > 0
+    expected = sl.explain(build(MAPS), as_input(IMAGES), method="grad-cam", target=region, layer=_plain(e.layer))
+    np.testing.assert_allclose(e.attribution, expected.attribution, rtol=1e-9)
+
+
+def _plain(layer: str | None) -> str:
+    return {"1": "relu1", "2": "conv2"}.get(str(layer), str(layer))
 
 
 def test_a_backbone_inside_another_model() -> None:

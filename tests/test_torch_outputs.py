@@ -260,6 +260,31 @@ def test_one_image_whose_score_was_squeezed_to_a_number() -> None:
     np.testing.assert_allclose(e.map, together.map[:1], rtol=1e-6)
 
 
+def test_one_image_whose_axis_was_squeezed_away_keeps_its_classes() -> None:
+    module = made(lambda: Head(4, torch.squeeze))
+    assert fresh(module, image(n=1)).shape == (4,)
+    found, expected = (
+        sl.explain(module, x, method="gradient", target=[2, 0]) for x in (image(n=1), image(n=1).repeat(2, 1, 1, 1))
+    )
+    for one, two in zip(found, expected):
+        assert one.target == two.target[:1]
+        np.testing.assert_allclose(one.score, two.score[:1], rtol=1e-12)
+        np.testing.assert_allclose(one.map, two.map[:1], rtol=1e-6)
+
+
+def test_outputs_that_are_not_one_row_an_image_are_refused() -> None:
+    module = made(lambda: Head(4, lambda z: z.repeat(3, 1)))
+    with pytest.raises(
+        sl.ModelError, match=r"scores of shape \(6, 4\) for 2 images; expected one row.*\n.*squeeze\(1\)"
+    ):
+        sl.explain(module, image(), method="gradient", target=1)
+
+
+def test_a_view_of_a_softmax_of_what_lies_otherwise_in_memory_is_left_to_the_model() -> None:
+    module = made(lambda: Head(4, lambda z: z + z.view(2, 2, 2).transpose(1, 2).softmax(2).view(2, 4)))
+    close(TorchModel(module).run(image()).outputs, fresh(module, image()))
+
+
 def test_each_of_several_outputs_has_its_own_head() -> None:
     module = made(lambda: Several(lambda y, z: {"sure": y.softmax(1), "yes": z.sigmoid(), "plain": y}))
     y = fresh(module.net, image())

@@ -47,18 +47,26 @@ def find_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
     return found[-1]
 
 
+_HEADS = {"softmax", "softmax2d", "log_softmax", "logsoftmax", "sigmoid"}
+
+
 def last_grid(layers: Sequence[Layer]) -> Layer:
     """The last layer with a grid, as large as the last one that has weights gave it: so before any pooling to a vector.
 
     By shape and order alone. On VGG-16 it is the last convolution's ReLU; the max-pooling behind it and the average
-    pooling, which leaves the shape as it is, come after. Raises LayerError where no layer has a grid.
+    pooling, which leaves the shape as it is, come after. A softmax or sigmoid at the end of a segmentation is none: the
+    score comes before it. Raises LayerError where no layer has a grid.
     """
-    last = next((layer for layer in reversed(layers) if layer.weighted and layer.grid), None)
+    last = next((layer for layer in reversed(layers) if layer.weighted and layer.grid and not _ends(layer)), None)
     if last is None:
         raise LayerError(
             "a model was given in which no layer with weights has a height and width.",
             "Use a method that needs no layer, such as gradient or integrated-gradients.",
         )
     at = next(i for i, layer in enumerate(layers) if layer is last)
-    same_size = takewhile(lambda layer: layer.grid == last.grid, layers[at:])
+    same_size = takewhile(lambda layer: layer.grid == last.grid and not _ends(layer), layers[at:])
     return [*same_size][-1]
+
+
+def _ends(layer: Layer) -> bool:
+    return layer.kind in _HEADS or layer.activation in _HEADS

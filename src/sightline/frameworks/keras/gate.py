@@ -138,7 +138,8 @@ class Pass:
     def _reshape_head(self, op: Operation, args: Any, kwargs: Any, outputs: Any) -> None:
         """What only changes the shape of probabilities changes that of their scores alike."""
         scores, kind = self.before_head(args[0]) if args else (None, "")
-        if kind:
+        alone = type(op).__name__ == "GetItem" and outputs.shape[:2] != args[0].shape[:2]
+        if kind == "sigmoid" or (kind and not alone):  # one of a softmax's classes alone has no score of its own
             with suspended(self.engine):
                 self.heads.append((outputs, _operate(op, scores, *args[1:], **kwargs), kind))
 

@@ -19,6 +19,7 @@ from sightline.frameworks.keras.passes import (
     LOCK,
     Arrays,
     Ask,
+    before_head,
     check_met,
     edits,
     fingerprint,
@@ -87,6 +88,8 @@ def _in_training() -> ModelError:
 
 def _sees_the_batch(ask: Ask) -> bool:
     """Whether more images behind the others could change what is found: DeepLIFT's references ride in the batch."""
+    if any(place.startswith("=") for place in ask.replaced):
+        return True  # a parameter may be as long as the batch
     return bool(ask.functions) or (ask.rule is not None and getattr(ask.rule, "kinds", None) is None)
 
 
@@ -127,7 +130,7 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays, weights: list[Array]) -
 
     def scored(zeros: dict[Place, Array]) -> tuple[Array | None, tuple[Array, dict[Place, Array]]]:
         watch, outputs, recorded = _forward(model, ask, arrays, weights, zeros)
-        outputs, head = watch.before_head(outputs)
+        outputs, head = before_head(watch, outputs)
         outputs = watch.scores(outputs)
         heads.append(head)
         watches.append(watch)

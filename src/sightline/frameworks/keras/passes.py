@@ -86,6 +86,12 @@ def forward(model: keras.Model, ask: Ask, arrays: Arrays, watch: Pass) -> Array:
     return ask.ends.read(model, outputs)
 
 
+def before_head(watch: Pass, outputs: Array) -> tuple[Array, str]:
+    """The scores (n, ...) before a softmax or sigmoid at the end, and its kind; one score an image has its own axis."""
+    scores, head = watch.before_head(outputs)
+    return (backend.numpy.expand_dims(scores, -1) if len(scores.shape) == 1 else scores), head
+
+
 def check_met(ask: Ask, watch: Pass) -> None:
     """LayerError for a place that the pass did not meet; ModelError for a rule that met nothing."""
     asked = [*sorted(ask.recorded), *(place for place, _ in ask.functions), *ask.replaced]

@@ -20,6 +20,7 @@ from sightline.frameworks.keras.operations import RuledPass
 from sightline.frameworks.keras.passes import (
     Arrays,
     Ask,
+    before_head,
     check_met,
     edits,
     fingerprint,
@@ -174,7 +175,7 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays) -> tuple[str, list[Arra
         watch.sweep()
     check_met(ask, watch)
     _check_sealed(graph, ask)
-    outputs, head = watch.before_head(outputs)
+    outputs, head = before_head(watch, outputs)
     outputs = watch.scores(outputs)
     values = [recorded[place] for place in ask.at]
     if ask.score is None:

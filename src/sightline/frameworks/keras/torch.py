@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from sightline.arrays import Array
 from sightline.frameworks.keras.gate import Engine, Pass, current
 from sightline.frameworks.keras.operations import RuledPass
-from sightline.frameworks.keras.passes import Arrays, Ask, check_met, edits, forward, rule_of, scores
+from sightline.frameworks.keras.passes import Arrays, Ask, before_head, check_met, edits, forward, rule_of, scores
 from sightline.frameworks.torch.ops import RELU, RELU6, kind_of
 from sightline.model import Back, Place, Trace
 
@@ -91,7 +91,7 @@ def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
         with _Rectifiers() if ask.rule is not None else nullcontext():
             outputs = forward(model, ask, arrays, watch)
         check_met(ask, watch)
-        outputs, head = watch.before_head(outputs)
+        outputs, head = before_head(watch, outputs)
         outputs = watch.scores(outputs)
         score = None if ask.score is None else scores(ask, outputs, recorded, arrays)
         places = ask.differentiated

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.errors import ModelError
-from sightline.frameworks.torch.outputs import choose, first_tensor
+from sightline.errors import InputError, ModelError
+from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
 from sightline.frameworks.torch.taps import Taps, tapped, usable
 from sightline.frameworks.torch.twin import Seen, twin
@@ -50,18 +50,22 @@ class TorchModel:
         return narrow and any(p.ndim == 4 for p in self.module.parameters())
 
     def places(self, x: torch.Tensor) -> list[Layer]:
-        """The layers of the module as one pass of the first image meets them; remembered for each shape."""
+        """The layers of the module as one pass of the first image meets them; remembered for the latest inputs."""
         known = _LAYERS.setdefault(self.module, {})
-        key = (tuple(x.shape[1:]), _structure(self.module))
-        if key not in known:
+        others = tuple((name, tuple(value.shape)) for name, value in self.others.items())
+        key = (self.input, tuple(x.shape[1:]), others, _structure(self.module))
+        layers = known.get(key)
+        if layers is None:
+            layers = self._meet(x if self.others else x[:1])
             known.clear()
-            known[key] = self._meet(x if self.others else x[:1])
-        return list(known[key])
+            known[key] = layers
+        return list(layers)
 
     def _meet(self, x: torch.Tensor) -> list[Layer]:
         seen: Seen = {}
         module = twin(self.module, seen)
         layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
+        axes = {tuple(x.shape[1:]): self.channel}
         named = self.module.named_modules()
         # the twin has no compiled shells
         originals = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}
@@ -73,7 +77,8 @@ class TorchModel:
                 place = name if calls[name] == 1 else f"{name}:{calls[name]}"
                 own = tuple(f"={name}.{key}" for key, _ in m.named_parameters(recurse=False))
                 kind, shape = type(m).__name__.lower(), tuple(tensor.shape[1:])
-                layers.append(Layer(place, kind, shape, self.channel, bool(own), own, made_by=originals.get(name)))
+                axis = channel_axis(m, shape, axes)
+                layers.append(Layer(place, kind, shape, axis, bool(own), own, made_by=originals.get(name)))
 
         for name, m in module.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule):
@@ -121,11 +126,23 @@ class TorchModel:
             outputs = watch.scores(outputs)
             _check_rule(rule, watch.hits, spare.module)
         taps.check()
-        return outputs.reshape(-1, 1) if outputs.ndim < 2 else outputs, head  # one score an image, squeezed
+        return by_image(outputs, x.shape[0]), head
 
     def _call(self, module: nn.Module, x: torch.Tensor) -> Any:
-        others = {name: _copies(self.array(value), x.shape[0]) for name, value in self.others.items()}
+        others = {name: self._companion(name, value, x.shape[0]) for name, value in self.others.items()}
         return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+    def _companion(self, name: str, value: torch.Tensor, images: int) -> torch.Tensor:
+        """Another input for a pass of that many images, which are those of the input over and over; a number as it is."""
+        value = self.array(value) if value.is_floating_point() else value.to(device_of(self.module))
+        if value.ndim == 0:
+            return value
+        if images % value.shape[0]:
+            raise InputError(
+                f"{images} images came with {value.shape[0]} rows of the input {name!r}; expected as many, or a divisor.",
+                "Give each of the other inputs one row for each image.",
+            )
+        return value.repeat(images // value.shape[0], *[1] * (value.ndim - 1))
 
 
 def _structure(module: nn.Module) -> tuple[Any, ...]:
@@ -138,11 +155,6 @@ def _structure(module: nn.Module) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _copies(value: torch.Tensor, images: int) -> torch.Tensor:
-    """Another input for a pass of that many images, which are those of the input over and over; a number as it is."""
-    return value.repeat(images // value.shape[0], *[1] * (value.ndim - 1)) if value.ndim else value
-
-
 def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:
     """The target with arrays that may take part in a graph, although they were made in inference mode."""
     if not isinstance(target, Target):
@@ -153,6 +165,12 @@ def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:
 def _first_weight(module: nn.Module) -> torch.Tensor | None:
     """The first parameter or buffer that holds numbers with a fraction: it tells precision and device."""
     return next((t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point()), None)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where the module's numbers lie."""
+    own = _first_weight(module)
+    return torch.device("cpu") if own is None else own.device
 
 
 def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dict[Place, torch.Tensor]:

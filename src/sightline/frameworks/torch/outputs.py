@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sightline.errors import ModelError
@@ -60,3 +61,30 @@ def with_first_tensor(given: Any, change: Callable[[torch.Tensor], torch.Tensor]
     if at is None:
         return given
     return tree_unflatten([*leaves[:at], change(leaves[at]), *leaves[at + 1 :]], tree)
+
+
+def by_image(outputs: torch.Tensor, images: int) -> torch.Tensor:
+    """Outputs with an axis of images, which a model may have squeezed away, and one of scores. ModelError without either."""
+    if outputs.ndim < 2 and outputs.numel() % images == 0:
+        return outputs.reshape(images, -1)
+    if outputs.shape[:1] == (images,):
+        return outputs
+    raise ModelError(
+        f"the model gave scores of shape {tuple(outputs.shape)} for {images} images; expected one row for each image.",
+        "Keep the axis of the images: squeeze(1) instead of squeeze().",
+    )
+
+
+def channel_axis(module: nn.Module, shape: tuple[int, ...], known: dict[tuple[int, ...], int]) -> int:
+    """Axis of the channels in what a module gave for an image, counted from the end; `known` is that of earlier shapes.
+
+    It is the last where that is as long as the weight of a linear layer or a normalisation; what has no weight has that
+    of the latest of its shape.
+    """
+    if len(shape) < 3:
+        return -1
+    weight = getattr(module, "weight", None)
+    if isinstance(weight, torch.Tensor) and weight.ndim:
+        last = weight.ndim <= 2 and len(weight) > 1 and shape[-1] == len(weight) != shape[-3]
+        known[shape] = -1 if last else -3
+    return known.get(shape, -3)

@@ -69,7 +69,10 @@ class Watch(TorchFunctionMode):
         """A head in another shape is a head; but one of a softmax's classes alone has no score of its own."""
         kind, before = self._heads[args[0]]
         if kind == "sigmoid" or func is not torch.Tensor.__getitem__ or y.shape[:2] == args[0].shape[:2]:
-            self._heads[y] = (kind, func(before, *args[1:], **kwargs))
+            free = (
+                torch.Tensor.reshape if func is torch.Tensor.view else func
+            )  # what was given may lie otherwise in memory
+            self._heads[y] = (kind, free(before, *args[1:], **kwargs))
 
     def start(self, image: torch.Tensor) -> torch.Tensor:
         """The image, as it goes into the model."""
