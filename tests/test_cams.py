@@ -19,6 +19,7 @@ from sightline.frameworks import adapt
 from sightline.layers import choose_layer
 from sightline.method import METHODS
 from sightline.methods._eigen import first_component, signed
+from sightline.model import rows_of
 from sightline.targets import as_target
 
 FRAMEWORKS = ("torch", "keras-tensorflow")  # the rows hold on every backend
@@ -174,7 +175,7 @@ class Counting:
         return getattr(self.model, name)
 
     def run(self, x: Any, **options: Any) -> Any:
-        self.images.append(x.shape[0])
+        self.images.append(rows_of(options["edit"]) if options.get("edit") else x.shape[0])
         return self.model.run(x, **options)
 
 

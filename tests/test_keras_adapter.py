@@ -25,7 +25,8 @@ from keras_nets import (
 )
 from sightline.errors import LayerError, ModelError, TargetError
 from sightline.frameworks.keras import adapt
-from sightline.model import Tail, Target
+from sightline.model import Target
+from sightline.tail import Tail
 
 FRAMEWORKS = ("keras-tensorflow", "keras-jax", "keras-torch")
 DEEP = "outer/backbone/"

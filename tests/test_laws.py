@@ -22,7 +22,7 @@ use_float64()
 
 NET = paper.small_net()
 RNG = np.random.default_rng(4)
-IMAGES = RNG.normal(size=(4, 12, 12, 3)) + 3 * RNG.normal(size=(4, 1, 1, 3))  # of two top classes
+IMAGES = (RNG.normal(size=(4, 12, 12, 3)) + 3 * RNG.normal(size=(4, 1, 1, 3)))[:3]  # of two top classes
 FEW = {
     "steps": 4,
     "samples": 3,
@@ -37,6 +37,12 @@ every_method = pytest.mark.parametrize("name", sorted(METHODS))
 @pytest.fixture(scope="module")
 def model() -> Any:
     return build(NET)
+
+
+@pytest.fixture(scope="module")
+def scaled() -> Any:
+    """The net with all its scores 50 times as large."""
+    return build([*NET[:-1], (*NET[-1][:2], *(50 * weights for weights in NET[-1][2:]))])
 
 
 def run(
@@ -62,19 +68,20 @@ def test_a_map_has_the_shape_of_the_input_and_is_finite(model: Any, name: str) -
     x = native(IMAGES, sl.load(model).model)
     options = {key: value for key, value in FEW.items() if METHODS[name].takes(key, {})}
     one = sl.explain(model, x, method=name, **options)
-    assert one.map.shape == (4, 12, 12)
+    assert one.map.shape == (3, 12, 12)
     assert one.map.dtype == np.float32
     assert np.isfinite(one.map).all()
     assert np.abs(one.map).max() > 0
     answers = np.stack([paper.scores(NET, image) for image in IMAGES])
     assert [t["index"] for t in one.target] == answers.argmax(axis=1).tolist()
+    assert len(set(answers.argmax(axis=1))) == 2
     np.testing.assert_allclose(one.score, answers.max(axis=1), rtol=1e-10)
 
 
 @every_method
 def test_a_map_does_not_depend_on_its_neighbours(model: Any, name: str) -> None:
     together = run(model, name, IMAGES)
-    for i in range(4):
+    for i in range(3):
         assert_same(run(model, name, IMAGES[i : i + 1]).attribution[:, 0], together.attribution[:, i])
     others = np.concatenate([IMAGES[2:3], 9 * IMAGES[:1], IMAGES[1:2] - 3])
     assert_same(run(model, name, others).attribution[:, 0], together.attribution[:, 2])
@@ -83,7 +90,7 @@ def test_a_map_does_not_depend_on_its_neighbours(model: Any, name: str) -> None:
 @every_method
 def test_a_map_does_not_depend_on_the_chunk(model: Any, name: str) -> None:
     whole = run(model, name, IMAGES, chunk=64)
-    for chunk in (1, 3):
+    for chunk in (1, 2):
         found = run(model, name, IMAGES, chunk=chunk)
         assert_same(found.attribution, whole.attribution)
         for check, values in whole.checks.items():
@@ -101,9 +108,10 @@ def test_the_same_random_state_gives_the_same_map(model: Any, name: str) -> None
 
 
 @every_method
-def test_a_normalised_map_minds_the_scale_of_the_scores_only_where_the_method_says_so(model: Any, name: str) -> None:
-    scaled = build([*NET[:-1], (*NET[-1][:2], *(50 * weights for weights in NET[-1][2:]))])
-    maps = [run(m, name, IMAGES[:2]).attribution for m in (model, scaled)]
+def test_a_normalised_map_minds_the_scale_of_the_scores_only_where_the_method_says_so(
+    model: Any, scaled: Any, name: str
+) -> None:
+    maps = [run(m, name, IMAGES).attribution for m in (model, scaled)]
     first, second = (m / np.abs(m).max(axis=tuple(range(2, m.ndim)), keepdims=True) for m in maps)
     assert (np.abs(first - second).max() < 1e-8) == METHODS[name].scale_free
 
@@ -120,37 +128,37 @@ class _StopError(Exception):
 
 
 @every_method
-def test_the_model_is_untouched_after_an_exception_in_the_middle(name: str) -> None:
+def test_the_model_is_untouched_after_an_exception_in_the_middle(model: Any, name: str) -> None:
     trip: list[type[Exception]] = []
-    model = with_trip(build(NET), trip)
-    before = snapshot(model)
+    tripped = with_trip(build(NET), trip)
+    before = snapshot(tripped)
     trip.append(_StopError)
     with pytest.raises(_StopError, match="tripped"):
-        run(model, name, IMAGES)
+        run(tripped, name, IMAGES)
     trip.clear()
-    assert snapshot(model) == before
-    assert_same(run(model, name, IMAGES).attribution, run(build(NET), name, IMAGES).attribution)
+    assert snapshot(tripped) == before
+    assert_same(run(tripped, name, IMAGES).attribution, run(model, name, IMAGES).attribution)
 
 
 @every_method
 def test_eight_threads_find_what_one_finds(model: Any, name: str) -> None:
-    expected = [run(model, name, IMAGES[i : i + 1]).attribution for i in range(4)]
+    expected = [run(model, name, IMAGES[i : i + 1]).attribution for i in range(3)]
     with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(run, model, name, IMAGES[i % 4 : i % 4 + 1]) for i in range(16)]
+        jobs = [pool.submit(run, model, name, IMAGES[i % 3 : i % 3 + 1]) for i in range(16)]
         for i, job in enumerate(jobs):
-            assert_same(job.result().attribution, expected[i % 4])
+            assert_same(job.result().attribution, expected[i % 3])
 
 
 @every_method
-def test_a_thread_that_trains_the_model_meanwhile_gets_its_own_gradients(name: str) -> None:
-    model = build(NET)
-    expected = training_step(model)
+def test_a_thread_that_trains_the_model_meanwhile_gets_its_own_gradients(model: Any, name: str) -> None:
+    trained = build(NET)
+    expected = training_step(trained)
     wrong: list[float] = []
     done = threading.Event()
 
     def train() -> None:
         while not done.is_set():
-            found = training_step(model)
+            found = training_step(trained)
             wrong.extend(
                 float(np.abs(f - e).max()) for f, e in zip(found, expected) if not np.allclose(f, e, atol=1e-9)
             )
@@ -158,10 +166,10 @@ def test_a_thread_that_trains_the_model_meanwhile_gets_its_own_gradients(name: s
     trainer = threading.Thread(target=train)
     trainer.start()
     try:
-        maps = [run(model, name, IMAGES[:2]).attribution for _ in range(3)]
+        maps = [run(trained, name, IMAGES).attribution for _ in range(3)]
     finally:
         done.set()
         trainer.join()
     assert not wrong
-    assert_same(maps[0], run(build(NET), name, IMAGES[:2]).attribution)
+    assert_same(maps[0], run(model, name, IMAGES).attribution)
     assert np.array_equal(maps[0], maps[1])

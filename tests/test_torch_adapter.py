@@ -14,7 +14,8 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 import sightline as sl
 from sightline.frameworks.torch import TorchModel
-from sightline.model import Tail, Trace
+from sightline.model import Trace
+from sightline.tail import Tail
 from torch_nets import close, image, made, second
 
 FRAMEWORKS = ("torch",)

@@ -19,9 +19,10 @@ from sightline.canvas import canvas
 from sightline.errors import LayerError, TargetError
 from sightline.frameworks import adapt
 from sightline.layers import find_layer
-from sightline.model import Tail, Target
+from sightline.model import Target
 from sightline.preprocessing import Preprocessing
 from sightline.scores import as_target
+from sightline.tail import Tail
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 use_float64()

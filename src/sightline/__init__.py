@@ -17,8 +17,9 @@ from sightline.explanation import Explanation, grid, load_explanation
 from sightline.listing import layers, methods
 from sightline.load import Loaded, load
 from sightline.localization import Localization
-from sightline.model import Layer, Model, Op, Tail, Target, Trace
+from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
+from sightline.tail import Tail
 from sightline.targets import Region
 from sightline.visualization import Visualization
 from sightline.visualize import visualize

@@ -15,9 +15,10 @@ from sightline.errors import MethodError
 from sightline.layers import choose_layer
 from sightline.load import Loaded
 from sightline.method import Baselines, Method
-from sightline.model import Layer, Model, Tail
+from sightline.model import Layer, Model
 from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Question
+from sightline.tail import Tail
 from sightline.targets import Facts, Spec, wanted
 
 _IMAGES = frozenset({"baseline", "backgrounds", "low", "high"})  # the options that are images like those explained

@@ -17,6 +17,11 @@ Place = str
 Edit = Array | Callable[[Array], Array]  # what stands at a place instead of its value
 
 
+def rows_of(edit: Mapping[Place, Any]) -> int:
+    """How many rows the first edit has: an array, where a memory is used."""
+    return int(next(iter(edit.values())).shape[0])
+
+
 @dataclass(frozen=True)
 class Layer:
     """A place that a method may use, as one pass showed it."""
@@ -215,59 +220,15 @@ class Model(Protocol):
         edit: Mapping[Place, Edit] | None = None,
         target: Target | None = None,
         rule: Rule | None = None,
+        memory: Any = None,
     ) -> Trace:
         """One forward pass; given a target and places, also one backward pass from each of its scores.
 
         `at` names the places to record, `edit` what to put in place of a value on the way, `rule` the operations
-        whose backward pass is not the derivative.
+        whose backward pass is not the derivative. With a `memory` of `x`, the first edit holds the values of copies of
+        these images, behind each other, and what comes before it need not be done again.
         """
 
-
-@dataclass(frozen=True)
-class Tail:
-    """The rest of `model` after `layer`, on the images `x`: itself a model, whose image is the layer's output."""
-
-    model: Model
-    layer: Layer
-    x: Array
-
-    @property
-    def channel(self) -> int:
-        """Axis of the layer's channels."""
-        return self.layer.channel
-
-    @property
-    def chunk(self) -> int:
-        """Images in a pass."""
-        return self.model.chunk
-
-    def array(self, x: Any) -> Array:
-        """`x` as the framework's own array."""
-        return self.model.array(x)
-
-    def places(self, a: Array) -> list[Layer]:
-        """The layer itself as the image, and what comes after it."""
-        layers = self.model.places(self.x)
-        after = [layer.name for layer in layers].index(self.layer.name) + 1
-        image = Layer("", "input", self.layer.shape, self.layer.channel)
-        return [image, *layers[after:]]
-
-    def run(
-        self,
-        a: Array,
-        *,
-        at: Sequence[Place] = (),
-        edit: Mapping[Place, Edit] | None = None,
-        target: Target | None = None,
-        rule: Rule | None = None,
-    ) -> Trace:
-        """A pass of the whole model, in which the layer gives `a`."""
-        x = tile(self.x, a.shape[0] // self.x.shape[0])
-        inner = {place: place or self.layer.name for place in at}
-        edits = {place or self.layer.name: value for place, value in (edit or {}).items()}
-        if isinstance(target, Target) and target.place == "":
-            target = replace(target, place=self.layer.name)
-        trace = self.model.run(x, at=list(inner.values()), edit={self.layer.name: a} | edits, target=target, rule=rule)
-        values = {place: trace.values[name] for place, name in inner.items()}
-        grads = {place: trace.grads[name] for place, name in inner.items() if name in trace.grads}
-        return Trace(trace.outputs, trace.score, values, grads, trace.head)
+    def remember(self, x: Array, place: Place) -> Any:
+        """A memory of all that passes of copies of `x` share when the value at `place` is given; None where the whole
+        pass must be done each time."""

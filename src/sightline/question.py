@@ -80,6 +80,7 @@ class Question:
         edit: Mapping[Place, Edit] | None = None,
         target: Any = None,
         rule: Rule | None = None,
+        memory: Any = None,
     ) -> Trace:
         """The model's own pass, the targets put in where a method asks with `Asked`."""
         asked = isinstance(target, Asked)
@@ -94,7 +95,11 @@ class Question:
                 if self._answer(trace, itself) or not asked:
                     return trace
         put = target.put(self.target()) if asked else target
-        return self.model.run(x, at=at, edit=edit, target=put, rule=rule)
+        return self.model.run(x, at=at, edit=edit, target=put, rule=rule, memory=memory)
+
+    def remember(self, x: Array, place: Place) -> Any:
+        """The model's own memory."""
+        return self.model.remember(x, place)
 
     def target(self) -> Target:
         """The targets; by one bare pass, if none has told them yet."""

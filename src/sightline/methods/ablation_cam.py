@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace
+from sightline.arrays import Array, beside, namespace
 from sightline.method import method
 from sightline.methods._cam import live_channels, over, weighed
-from sightline.model import Layer, Model, Tail, Target
+from sightline.model import Layer, Model, Target
 from sightline.stream import stream
+from sightline.tail import Tail
 
 
 @method(
@@ -33,8 +34,8 @@ def ablation_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Arr
     row[layer.channel] = count
 
     def without(channels: list[int]) -> Array:
-        kept = like(1 - np.eye(count)[channels].reshape(-1, *row[1:]), value)
-        return xp.where(kept > 0, value, xp.zeros_like(value))
+        gone = np.arange(count) == np.array(channels)[:, None]
+        return xp.where(beside(gone.reshape(-1, *row[1:]), value), xp.zeros_like(value), value)
 
     for channels, trace in stream(Tail(model, layer, x), value, live_channels(features), without, target=target):
         for i, channel in enumerate(channels):

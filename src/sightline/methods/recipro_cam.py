@@ -6,8 +6,9 @@ import numpy as np
 
 from sightline.arrays import Array, like, namespace
 from sightline.method import method
-from sightline.model import Layer, Model, Tail, Target
+from sightline.model import Layer, Model, Target
 from sightline.stream import split, stream
+from sightline.tail import Tail
 
 
 @method(

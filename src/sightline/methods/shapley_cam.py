@@ -5,8 +5,9 @@ from __future__ import annotations
 from sightline.arrays import Array, logsumexp, namespace
 from sightline.method import method
 from sightline.methods._cam import SPACE, check_is_class, weighed
-from sightline.model import Layer, Model, Tail, Target
+from sightline.model import Layer, Model, Target
 from sightline.scores import check_classes
+from sightline.tail import Tail
 
 
 @method(

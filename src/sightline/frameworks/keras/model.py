@@ -17,7 +17,7 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
-from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace
+from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, rows_of
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
 
@@ -79,6 +79,10 @@ class KerasModel:
         key = ("places", self.ends, tuple(x.shape), fingerprint(self.model))
         return list(remembered(self.model, key, survey))
 
+    def remember(self, x: Array, place: Place) -> Any:
+        """Nothing but that the compiler leaves out what a given value makes needless; on torch nobody does."""
+        return None if backend.backend() == "torch" else place
+
     def run(
         self,
         x: Array,
@@ -87,12 +91,15 @@ class KerasModel:
         edit: Mapping[Place, Edit] | None = None,
         target: Target | Callable[[Array], Array] | None = None,
         rule: Rule | None = None,
+        memory: Any = None,
     ) -> Trace:
         """One pass of `x` in evaluation mode, and a backward pass from each score of the target.
 
         LayerError for a place that is not there; ModelError for a rule that met none of its operations.
         """
         x, at, edit = self.array(x), tuple(dict.fromkeys(at)), edit or {}
+        if memory is not None:
+            x = tile(x, rows_of(edit) // x.shape[0])
         target = target if target is None or isinstance(target, Target) else Target(target)
         if target is not None:
             _check_differentiable(at, x)

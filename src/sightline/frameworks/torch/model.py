@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
 from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
+from sightline.frameworks.torch.replay import Memory, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped, usable
 from sightline.frameworks.torch.twin import Seen, twin
 from sightline.frameworks.torch.watch import Watch
-from sightline.model import Edit, Layer, Place, Rule, Target, Trace
+from sightline.model import Edit, Layer, Place, Rule, Target, Trace, rows_of
 
 _LAYERS: weakref.WeakKeyDictionary[nn.Module, dict[Any, list[Layer]]] = weakref.WeakKeyDictionary()
 
@@ -84,7 +86,7 @@ class TorchModel:
             if name and not isinstance(m, torch.jit.ScriptModule):
                 m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
         with torch.no_grad():
-            self._call(module, self.array(x))
+            self._call(module, self.array(x), x.shape[0])
         return layers
 
     def run(
@@ -95,16 +97,24 @@ class TorchModel:
         edit: Mapping[Place, Edit] | None = None,
         target: Target | Callable[..., Any] | None = None,
         rule: Rule | None = None,
+        memory: Memory | None = None,
     ) -> Trace:
         """One pass of a twin, recorded from the shallowest place in `at` on; see `sightline.model.Model.run`."""
         scored = getattr(target, "place", None)  # whose value is scored; None: the outputs
         places = at if scored is None else [*at, scored]
+        x, images, edit = usable(self.array(x)).detach(), x.shape[0], edit or {}
+        if memory is not None:
+            images = rows_of(edit)
+            if rule is not None or any(memory.holds(place) for place in (*places, *edit)):
+                x, memory = tile(x, images // x.shape[0]), None
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.set_grad_enabled(target is not None))
             spare = stack.enter_context(borrowed(self.module))
-            taps = stack.enter_context(tapped(spare, places, edit or {}, target is not None))
-            outputs, head = self._watched(spare, taps, usable(self.array(x)).detach(), rule)
+            if memory is not None:
+                x = stack.enter_context(answering(spare, memory, images))
+            taps = stack.enter_context(tapped(spare, places, edit, target is not None))
+            outputs, head = self._watched(spare, taps, x, images, rule)
             if target is None:
                 return Trace(outputs.detach(), None, taps.values, {}, head)
             score = _usable_target(target)(outputs if scored is None else taps.values[scored])
@@ -113,23 +123,30 @@ class TorchModel:
         values = {place: taps.values[place].detach() for place in at}
         return Trace(outputs.detach(), score.detach(), values, grads, head)
 
-    def _watched(self, spare: Spare, taps: Taps, x: torch.Tensor, rule: Rule | None) -> tuple[torch.Tensor, str]:
+    def remember(self, x: torch.Tensor, place: Place) -> Memory | None:
+        """What copies of `x` need not do again before `place`; None where the whole pass must be run."""
+        x, images = usable(self.array(x)).detach(), x.shape[0]
+        return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
+
+    def _watched(
+        self, spare: Spare, taps: Taps, x: torch.Tensor, images: int, rule: Rule | None
+    ) -> tuple[torch.Tensor, str]:
         """The outputs before the head. A twin known to have no head, and no rule, is spared the function mode."""
         if rule is None and self.output in spare.headless:
-            outputs, head = choose(self._call(spare.module, taps.tap("", x)), self.output), ""
+            outputs, head = choose(self._call(spare.module, taps.tap("", x), images), self.output), ""
         else:
             with Watch(rule) as watch, taps.telling(watch.places if rule and watch.kinds is None else None):
-                given = self._call(spare.module, watch.start(taps.tap("", x)))
+                given = self._call(spare.module, watch.start(taps.tap("", x)), images)
             outputs, head = watch.before_head(choose(given, self.output))
             if not head and not (watch.met_head and taps.inside):
                 spare.headless.add(self.output)
             outputs = watch.scores(outputs)
             _check_rule(rule, watch.hits, spare.module)
         taps.check()
-        return by_image(outputs, x.shape[0]), head
+        return by_image(outputs, images), head
 
-    def _call(self, module: nn.Module, x: torch.Tensor) -> Any:
-        others = {name: self._companion(name, value, x.shape[0]) for name, value in self.others.items()}
+    def _call(self, module: nn.Module, x: torch.Tensor, images: int) -> Any:
+        others = {name: self._companion(name, value, images) for name, value in self.others.items()}
         return module(x, **others) if self.input is None else module(**{self.input: x} | others)
 
     def _companion(self, name: str, value: torch.Tensor, images: int) -> torch.Tensor:
