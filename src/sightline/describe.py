@@ -58,7 +58,7 @@ def describe(
             versions=loaded.versions,
             pictures=given.pictures,
             geometries=given.geometries,
-            hash_weights=loaded.weights,
+            hash_weights=loaded.hash_weights,
         )
         for k, targets in enumerate(found.targets)
     ]

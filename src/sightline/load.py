@@ -30,7 +30,7 @@ class Loaded:
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was assumed, for the answer
     size: tuple[int, int, int] | None = None  # height, width and channels of the input, where the model fixes them
-    weights: Callable[[], str] = field(default=lambda: "", repr=False)  # their hash
+    hash_weights: Callable[[], str] = field(default=lambda: "", repr=False)
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,7 +81,7 @@ def load(
         source.labels,
         source.notes,
         size=source.size,
-        weights=mark,
+        hash_weights=mark,
         versions=_versions(source.model),
     )
     return _told_anew(found, preprocess, labels)
@@ -122,6 +122,7 @@ def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
     elif suffix in (".keras", ".h5"):
         source = frameworks.room("keras").load("file", spec, weights=weights, trust=trust)
     elif kind == "world":
+        _refuse("a world, which has its own", "Leave it out.", weights=weights)
         source = _world(name)
     elif suffix in (".safetensors", ".pth", ".pt"):
         raise ModelError(

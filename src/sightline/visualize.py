@@ -130,7 +130,7 @@ def _one(loaded: Loaded, pre: Preprocessing, spec: Any, layer: Any, size: Any, h
         notes=loaded.notes if np.ptp(scores) else (*loaded.notes, _STILL),
         seconds=time.perf_counter() - begun,
         versions=loaded.versions,
-        hash_weights=loaded.weights,
+        hash_weights=loaded.hash_weights,
     )
 
 
