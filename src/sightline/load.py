@@ -116,7 +116,7 @@ def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
     kind, _, name = spec.partition(":")
     suffix = Path(spec).suffix.lower()
     if kind == "torchvision":
-        source = frameworks.room("torch").load(kind, name, weights=weights, trust=trust)
+        source = frameworks.room("torch").load(name, weights=weights, trust=trust)
     elif kind == "keras":
         source = frameworks.room("keras").load(kind, name, weights=weights, trust=trust)
     elif suffix in (".keras", ".h5"):

@@ -15,12 +15,8 @@ from sightline.frameworks import Source
 from sightline.preprocessing import Preprocessing
 
 
-def load(kind: str, name: str, *, weights: str | None = None, trust: bool = False) -> Source:
+def load(name: str, *, weights: str | None = None, trust: bool = False) -> Source:
     """The torchvision model called `name`, with its published weights, those of a file, or "random" ones."""
-    if kind != "torchvision":
-        raise ModelError(
-            f"{kind}:{name} was given; PyTorch's loader knows torchvision:NAME.", "See `sightline --help`."
-        )
     from torchvision import models
 
     if name not in models.list_models():
