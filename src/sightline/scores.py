@@ -66,11 +66,9 @@ def check_classes(outputs: Array) -> None:
 
 def weighted(outputs: Array, weights: Array) -> Array:
     """Scores (k, n): `outputs` (n, ...) summed with `weights` (n, k, ...); what has no weight may be infinite."""
-    outputs = at_least_float32(outputs)
+    outputs = at_least_float32(outputs)  # a layer may be in half precision where the image is not
     xp = namespace(outputs)
-    weights = xp.moveaxis(
-        xp.astype(weights, outputs.dtype), 1, 0
-    )  # of a model of mixed precision they are of two kinds
+    weights = xp.moveaxis(xp.astype(weights, outputs.dtype), 1, 0)
     terms = xp.where(weights == 0, xp.zeros_like(weights), outputs[None] * weights)
     return xp.sum(terms, axis=tuple(range(2, len(weights.shape))))
 
