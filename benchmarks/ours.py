@@ -36,5 +36,5 @@ def _alone(loaded: sl.Loaded, x: Any, name: str, options: Mapping[str, Any]) -> 
         settled["baseline"] = baseline_for(settled["baseline"], x, model.channel, None, 0)
     if "layer" in method.needs:
         settled["layer"] = choose_layer(model.places(x), None)
-    target = wanted(["top"], ())[0].guess(x)
+    target = wanted(["top"], (), model.channel)[0].guess(x)
     return lambda: method.attribute(model, x, target, **settled)

@@ -75,7 +75,7 @@ def drawn(seed: int, folder: Path) -> str:
 def keep(picture: Image.Image, name: str, width: int) -> None:
     """Save a drawn picture, smaller and with fewer colours, so that the repository stays small."""
     small = narrowed(picture, width).quantize(256, kmeans=8, dither=Image.Dither.NONE)
-    save_png(small, FOLDER / f"{name}.png", {"Software": "sightline"})
+    save_png(small, FOLDER / f"{name}.png", {})
 
 
 def keep_photograph(picture: Image.Image, name: str, width: int) -> None:

@@ -65,6 +65,42 @@ def test_channels_become_one_number_a_pixel(model: Any, reduce: str) -> None:
     assert e.reduce == reduce
 
 
+def test_a_map_without_channels_has_nothing_to_reduce(model: Any) -> None:
+    first, second = sl.explain(model, as_input(IMAGES), method=["grad-cam", "gradient"], target=2, reduce="l2")
+    assert (first.reduce, second.reduce) == (None, "l2")
+    assert first.facts()["reduce"] is None
+    plain = sl.explain(model, as_input(IMAGES), method="grad-cam", target=2)
+    assert isinstance(plain, sl.Explanation)
+    assert np.array_equal(first.map, plain.map)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of ..."),
+        RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        ValueError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 123 bytes."),
+    ],
+)
+def test_too_little_memory_is_called_that(said: Exception) -> None:
+    class Large:
+        channel, chunk = -1, 4
+
+        def array(self, x: Any) -> Any:
+            return x
+
+        def places(self, x: Any) -> Any:
+            raise said
+
+        run = places
+
+    with pytest.raises(sl.ModelError, match="Large ran out of memory on an input of shape") as error:
+        sl.explain(Large(), IMAGES)
+    assert "fewer images" in error.value.fix
+    assert error.value.__cause__ is said
+
+
 def test_by_default_a_gradient_is_reduced_by_the_largest_absolute_value(model: Any) -> None:
     assert_close(explain(model).map, REDUCED["max-abs"])
     assert_close(explain(model, method="input-x-gradient").map, (GRADIENTS * IMAGES).sum(axis=-1))
@@ -142,6 +178,9 @@ def test_methods_times_targets_are_a_flat_list_in_order(model: Any) -> None:
         ({"method": "gradient", "window": 5}, "option 'window' was given; gradient does not have it", "no options"),
         ({"method": "gradeint"}, "method 'gradeint' was given", "'gradient'"),
         ({"method": []}, "an empty list of methods", ""),
+        ({"method": 5}, "method 5 was given", ""),
+        ({"method": None}, "method None was given", ""),
+        ({"method": [5]}, "method 5 was given", ""),
         ({"reduce": "maxabs"}, "reduce='maxabs' was given", "'max-abs'"),
         ({"smooth": -1}, "smooth=-1 was given; expected a number of at least 0", ""),
         ({"smooth": "much"}, "smooth='much' was given", ""),

@@ -97,6 +97,19 @@ def test_fractions_with_a_batch_axis_are_the_models_own_input(loaded: sl.Loaded)
         assert e.preprocessing is None
 
 
+def test_an_array_may_be_mirrored_or_in_another_byte_order(loaded: sl.Loaded) -> None:
+    values = RNG.normal(size=(2, 12, 12, 3))
+    mine = np.moveaxis(values, -1, loaded.model.channel)
+    for images, expected in (
+        (mine[..., ::-1], np.moveaxis(mine[..., ::-1], loaded.model.channel, -1)),
+        (mine[::-1], values[::-1]),
+        (mine.astype(">f8"), values),
+        (mine.astype(">f4"), values.astype(np.float32)),
+        (mine.astype(np.longdouble), values),
+    ):
+        assert np.array_equal(taken(images, loaded)[0], expected)
+
+
 def test_the_models_own_input_is_shown_as_the_picture_that_it_was(loaded: sl.Loaded) -> None:
     mine = np.moveaxis(BY_HAND[None], -1, loaded.model.channel)
     _, given = taken(mine, loaded)

@@ -139,6 +139,14 @@ def test_files_that_hold_no_model(tmp_path: Path, suffix: str, content: bytes) -
     assert "it cannot be read" in error_of(sl.ModelError, tmp_path / "only.weights.h5").given
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_broken_file_is_not_called_dangerous_for_its_name(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "lambda" / f"safe_mode{suffix}"
+    file.parent.mkdir()
+    file.write_bytes(b"no model")
+    assert "it cannot be read" in error_of(sl.ModelError, file).given
+
+
 def test_a_file_that_is_cut_short(tmp_path: Path) -> None:
     file = tmp_path / "net.keras"
     net().save(file)
@@ -150,13 +158,22 @@ def test_the_hash_tells_one_weight() -> None:
     model = net()
     other = keras.models.clone_model(model)
     other.set_weights(model.get_weights())
-    same = sl.load(model).weights()
+    same = sl.load(model).hash_weights()
     assert len(same) == 16
-    assert sl.load(model).weights() == same
+    assert sl.load(model).hash_weights() == same
     weights = model.get_weights()
     weights[0][0, 0, 0, 0] += 1e-3
     model.set_weights(weights)
-    assert sl.load(model).weights() != same
+    assert sl.load(model).hash_weights() != same
+
+
+def test_the_hash_of_half_precision() -> None:
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, dtype="bfloat16")])
+    before = sl.load(model).hash_weights()
+    _, bias = model.weights
+    bias.assign(keras.ops.cast([0.0, 1.0], "bfloat16"))
+    assert len(before) == 16
+    assert sl.load(model).hash_weights() != before
 
 
 def test_a_model_that_is_there_is_not_changed() -> None:

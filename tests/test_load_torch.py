@@ -54,7 +54,7 @@ def test_random_weights_come_with_imagenets_names_and_no_preprocessing() -> None
     assert loaded.name == SPEC
     assert loaded.labels == imagenet()
     assert loaded.preprocessing is None
-    assert loaded.weights() == loaded.weights() != sl.load(SPEC, weights="random").weights()
+    assert loaded.hash_weights() == loaded.hash_weights() != sl.load(SPEC, weights="random").hash_weights()
 
 
 def wrapped(state: Any, how: str) -> Any:
@@ -78,7 +78,7 @@ def wrapped(state: Any, how: str) -> Any:
 def test_weights_of_a_file(trained: nn.Module, tmp_path: Path, suffix: str, how: str) -> None:
     file = write(wrapped(trained.state_dict(), how), tmp_path / f"w{suffix}")
     loaded = sl.load(SPEC, weights=file)
-    assert loaded.weights() == sl.load(trained).weights()
+    assert loaded.hash_weights() == sl.load(trained).hash_weights()
     assert loaded.preprocessing is None  # whatever the published weights' is: these are others
     with torch.no_grad():
         expected = trained(torch.as_tensor(X))
@@ -121,7 +121,7 @@ def test_with_trust_a_whole_pickled_model_is_read(trained: nn.Module, tmp_path: 
     file = tmp_path / "model.pth"
     torch.save(trained, file)
     error_of(sl.UntrustedError, SPEC, weights=str(file))
-    assert sl.load(SPEC, weights=str(file), trust=True).weights() == sl.load(trained).weights()
+    assert sl.load(SPEC, weights=str(file), trust=True).hash_weights() == sl.load(trained).hash_weights()
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,52 @@ def test_files_that_hold_no_weights(tmp_path: Path, content: Any, given: str, su
     assert str(file) in said.given
     if suffix == ".pth" or content is None:
         assert given in said.given
+
+
+@pytest.mark.parametrize(
+    "content", [b"version https://git-lfs.github.com/spec/v1\noid sha256:12\n", b"<html>404</html>", b"\x89PNG\r\n"]
+)
+def test_a_file_that_torch_never_wrote_is_not_called_dangerous(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "w.pth"
+    file.write_bytes(content)
+    said = error_of(sl.ModelError, SPEC, weights=str(file))
+    assert "cannot be read" in said.given
+    assert "trust" not in str(said)
+    assert "weights_only" not in str(said)
+
+
+def test_a_world_keeps_its_own_weights(tmp_path: Path) -> None:
+    said = error_of(sl.ModelError, "world:fish-scales/rings", weights=str(tmp_path / "w.pth"))
+    assert "weights= was given with a world" in said.given
+
+
+def test_a_device_that_torch_was_built_without_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*args: Any) -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    assert "device 'no' was given" in error_of(sl.ModelError, SPEC, weights="random", device="no").given
+    monkeypatch.setattr(nn.Module, "to", missing)
+    said = error_of(sl.ModelError, SPEC, weights="random", device="cuda")
+    assert said.given == "device 'cuda' was given: Torch not compiled with CUDA enabled"
+
+
+def test_a_video_model_comes_without_preprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import models
+
+    monkeypatch.setattr(models, "get_model", lambda *args, **options: nn.Identity())  # as if it had been downloaded
+    assert sl.load("torchvision:r3d_18").preprocessing is None
+    assert sl.load("torchvision:resnet18").preprocessing is not None
+
+
+def test_other_inputs_may_be_mirrored() -> None:
+    class Weighed(nn.Module):
+        def forward(self, x: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
+            return (x.mean(dim=(2, 3)) * by).cumsum(1)
+
+    by = np.array([1.0, 2.0, 3.0], np.float32)
+    loaded = sl.load(Weighed(), inputs={"by": by[None, ::-1]})
+    expected = (X.mean(axis=(2, 3)) * [3, 2, 1]).cumsum(1)[:1]
+    np.testing.assert_allclose(loaded.model.run(loaded.model.array(X[:1])).outputs, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -187,9 +233,9 @@ def test_a_factory_of_the_users_own(mine: str, tmp_path: Path) -> None:
     made, there = sl.load(f"{mine}:net"), sl.load(f"{mine}:there")
     module = sys.modules[mine].there
     assert (made.name, there.name) == ("my_nets:net", "my_nets:there")
-    assert there.weights() == sl.load(module).weights() != made.weights()
+    assert there.hash_weights() == sl.load(module).hash_weights() != made.hash_weights()
     file = write(module.state_dict(), tmp_path / "w.safetensors")
-    assert sl.load(f"{mine}:net", weights=file).weights() == there.weights()
+    assert sl.load(f"{mine}:net", weights=file).hash_weights() == there.hash_weights()
 
 
 def test_without_a_network_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -219,16 +265,16 @@ def test_the_hash_tells_one_weight(trained: nn.Module) -> None:
     import copy
 
     other = copy.deepcopy(trained)
-    same = sl.load(other).weights()
-    assert same == sl.load(trained).weights()
+    same = sl.load(other).hash_weights()
+    assert same == sl.load(trained).hash_weights()
     assert len(same) == 16
     with torch.no_grad():
         other.features[0][0].weight[0, 0, 0, 0] += 1e-3
-    assert sl.load(other).weights() != same
+    assert sl.load(other).hash_weights() != same
     buffers = copy.deepcopy(trained)
     buffers.features[0][1].running_mean[0] += 1e-3
-    assert sl.load(buffers).weights() != same
-    assert sl.load(copy.deepcopy(trained).half()).weights() != same
+    assert sl.load(buffers).hash_weights() != same
+    assert sl.load(copy.deepcopy(trained).half()).hash_weights() != same
 
 
 def test_a_loaded_model_can_be_told_anew(trained: nn.Module) -> None:

@@ -62,6 +62,18 @@ def test_the_same_random_state_gives_the_same_mask_and_a_map_s_scale_does_not_ma
     np.testing.assert_array_equal(object_in(picture, 1000 * heat, np.ones((60, 80), bool), 0.95, 0.30, 5), first)
 
 
+def test_opencvs_own_random_state_is_left_alone() -> None:
+    cv2 = pytest.importorskip("cv2")
+    picture, _, heat = drawn(60, 80)
+    drawings = []
+    for between in (False, True):
+        cv2.setRNGSeed(3)
+        if between:
+            object_in(picture, heat, np.ones((60, 80), bool), 0.95, 0.30, 5)
+        drawings.append(cv2.randu(np.zeros((4, 4)), 0.0, 1.0).copy())
+    np.testing.assert_array_equal(*drawings)
+
+
 @pytest.mark.parametrize("value", [0.0, 3.0])
 def test_a_flat_map_points_at_nothing(value: float) -> None:
     picture, _, _ = drawn(60, 80)

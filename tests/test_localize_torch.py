@@ -52,6 +52,10 @@ def test_bad_quantiles_and_images_are_refused() -> None:
             e.localize(**ends)
     with pytest.raises(sl.InputError, match="image 1 was asked for"):
         e.localize(1)
+    for state in (-1, 0.5, "x"):
+        with pytest.raises(sl.MethodError, match=r"random_state=.* was given; expected a whole number of at least 0"):
+            e.localize(random_state=state)  # type: ignore[arg-type]
+    assert e.localize(random_state=2**40).facts()["random_state"] == 2**40
 
 
 @pytest.mark.assets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 import pytest
 
@@ -29,3 +30,27 @@ def test_what_was_written_is_not_lost_with_an_exception(capfd: pytest.CaptureFix
         os.write(2, b"libfoo.so: cannot open\n")
         raise ImportError
     assert capfd.readouterr().err == "libfoo.so: cannot open\n"
+
+
+def test_two_threads_leave_standard_error_where_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+
+    def first() -> None:
+        with without_log_lines():
+            first_is_in.set()
+            second_is_in.wait(0.3)  # in vain: it must wait for this one
+        first_is_out.set()
+
+    def second() -> None:
+        first_is_in.wait(5)
+        with without_log_lines():
+            second_is_in.set()
+            first_is_out.wait(5)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    os.write(2, b"still there\n")
+    assert capfd.readouterr().err == "still there\n"

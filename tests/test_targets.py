@@ -11,7 +11,7 @@ import pytest
 import paper
 import sightline as sl
 from asked import ANSWERS, IMAGES, LABELS, MAPS, NET, NUMBERS, ONE, WAY, as_input, asked
-from nets import FRAMEWORK
+from nets import FRAMEWORK, build
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 Claim = Callable[[np.ndarray, int], float]  # the score that is claimed, of one image's outputs and its number
@@ -184,6 +184,27 @@ def test_a_region_of_a_segmentation() -> None:
     assert first.top == [[]] * 3
 
 
+def test_where_the_shape_leaves_it_open_the_classes_are_where_the_model_s_channels_are() -> None:
+    """Twelve classes in a grid of twelve by twelve."""
+    rng = np.random.default_rng(5)
+    net: paper.Net = [("conv", "conv1", rng.normal(size=(3, 3, 3, 12)), rng.normal(size=12))]
+    mask = np.zeros((12, 12), bool)
+    mask[:2, 5] = True
+    (e,) = explained(build(net), sl.Region(6, mask))
+    assert paper.scores(net, IMAGES[0]).shape == (12, 12, 12)
+    assert_explains(e, net, lambda s, i: s[:2, 5, 6].sum())
+
+
+def test_the_mask_of_a_region_may_be_the_framework_s_own() -> None:
+    mask = np.zeros((12, 12))
+    mask[3:5, 1] = 1
+    own = sl.load(asked()["maps"]).model.array(mask)
+    if "torch" in FRAMEWORK:
+        own = own.requires_grad_()  # as little NumPy's as one on another device
+    (e,) = explained(asked()["maps"], sl.Region(2, own))
+    assert_explains(e, MAPS, lambda s, i: s[3:5, 1, 2].sum())
+
+
 def test_a_function_of_a_segmentation() -> None:
     def corner(scores: Any) -> Any:
         return scores[2, 0, 1] if FRAMEWORK == "torch" else scores[0, 1, 2]
@@ -236,6 +257,12 @@ def test_a_target_that_is_not_there(model: str, labels: Any, target: Any, given:
         assert str(error.value).count("\n") == 1
         assert given in error.value.given
         assert fix in error.value.fix
+
+
+@pytest.mark.parametrize("labels", [5, 0.5, {0: "cat"}, [1, 2]])
+def test_labels_that_are_no_names(labels: Any) -> None:
+    with pytest.raises(sl.InputError, match=rf"labels of type {type(labels).__name__} were given"):
+        sl.load(asked()["classes"], labels=labels)
 
 
 @pytest.mark.parametrize(("model", "labels"), [("classes", LABELS[:4]), ("number", LABELS), ("maps", LABELS[:2])])

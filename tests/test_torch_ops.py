@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sightline.frameworks.torch import TorchModel
+from sightline.frameworks.torch.calls import in_place
 from sightline.model import Back, Op
 from sightline.rules import guided
 from torch_nets import close, gradient, image, made, second
@@ -203,3 +204,21 @@ def test_the_operation_once_more_with_other_values_and_weights(name: str) -> Non
     close(z, by_hand.detach())
     close(pull_positive(ones)[0], torch.autograd.grad(by_hand.sum(), [leaf])[0])
     close(pull(ones)[0], torch.autograd.grad(module[0](leaf_ := x.clone().requires_grad_()).sum(), [leaf_])[0])
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "kwargs", "expected"),
+    [
+        (F.relu, (True,), {}, True),
+        (F.relu, (False,), {}, False),
+        (F.relu, (), {"inplace": True}, True),
+        (F.hardtanh, (0.0, 6.0, True), {}, True),
+        (F.leaky_relu, (0.1, True), {}, True),
+        (torch.relu_, (), {}, True),
+        (torch.Tensor.__iadd__, (1,), {}, True),
+        (F.avg_pool2d, (2, 2, 0, True, True), {}, False),  # ceil_mode, count_include_pad
+        (torch.mean, (1, True), {}, False),  # keepdim
+    ],
+)
+def test_what_overwrites_its_input(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], expected: bool) -> None:
+    assert in_place(func, (torch.ones(1, 1, 4, 4), *args), kwargs) == expected

@@ -205,6 +205,9 @@ HEADS: dict[str, tuple[int, Callable[..., Any], str]] = {
     "torch.softmax, by name": (4, lambda z: torch.softmax(input=z, dim=1), "softmax"),
     "log_softmax": (4, lambda z: F.log_softmax(z, 1), "softmax"),
     "nn.LogSoftmax": (4, nn.LogSoftmax(1), "softmax"),
+    "torch.special.softmax": (4, lambda z: torch.special.softmax(z, 1), "softmax"),
+    "torch.special.log_softmax": (4, lambda z: torch.special.log_softmax(z, 1), "softmax"),
+    "softmax, in another precision": (4, lambda z: torch.softmax(z, 1).to(torch.float64, copy=True), "softmax"),
     "softmax, reshaped": (4, lambda z: torch.softmax(z[..., None], 1).flatten(1), "softmax"),
     "torch.sigmoid": (1, torch.sigmoid, "sigmoid"),
     "nn.Sigmoid": (1, nn.Sigmoid(), "sigmoid"),
@@ -249,6 +252,22 @@ def test_the_probabilities_are_the_model_s_own(name: str) -> None:
     for i, ranks in enumerate(e.top):
         assert [r["index"] for r in ranks] == own[i].argsort(descending=True).tolist()
         np.testing.assert_allclose([r["probability"] for r in ranks], own[i].sort(descending=True).values, rtol=1e-6)
+
+
+def test_probabilities_of_a_softmax_that_is_not_seen_are_not_taken_again() -> None:
+    module = made(lambda: Head(4, lambda z: z.exp() / z.exp().sum(1, keepdim=True)))
+    e = sl.explain(module, image(), method="gradient", top=4)
+    own = fresh(module, image())
+    assert e.head == ""
+    for i, ranks in enumerate(e.top):
+        found = {r["index"]: r["probability"] for r in ranks}
+        np.testing.assert_allclose([found[c] for c in range(4)], own[i], rtol=1e-6)
+    np.testing.assert_allclose(e.score, own.max(1).values, rtol=1e-6)  # what was explained, as the note says
+    assert any("ends in probabilities" in note for note in e.notes)
+    for end in (nn.Softmax(1), lambda z: z, lambda z: z.exp()):
+        other = sl.explain(made(lambda end=end: Head(4, end)), image(), method="gradient")
+        assert not other.notes
+        np.testing.assert_allclose([sum(r["probability"] for r in ranks) for ranks in other.top], 1, rtol=1e-6)
 
 
 def test_one_image_whose_score_was_squeezed_to_a_number() -> None:

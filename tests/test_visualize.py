@@ -11,7 +11,7 @@ import pytest
 import paper
 import paper_visualize as twin
 import sightline as sl
-from nets import build, native, snapshot, use_float64
+from nets import FRAMEWORK, build, native, snapshot, use_float64
 from sightline.aims import aim_at, mean_square
 from sightline.arrays import namespace, to_numpy
 from sightline.ascent import Climb, climb
@@ -57,6 +57,21 @@ def down_from(index: int, x: np.ndarray, g: np.ndarray) -> np.ndarray:
 def last(a: Any, model: Any) -> np.ndarray:
     """Channels last."""
     return np.moveaxis(to_numpy(a), model.channel, -1)
+
+
+@pytest.mark.skipif(FRAMEWORK == "torch", reason="Keras' own way to mix precisions")
+@pytest.mark.parametrize("mixed", ["mixed_float16", "mixed_bfloat16"])
+def test_a_channel_of_a_layer_in_half_precision(mixed: str) -> None:
+    import keras
+
+    i = keras.Input((12, 12, 3), dtype="float32")
+    values = keras.layers.Conv2D(4, 3, dtype=mixed, name="conv")(i)
+    outputs = keras.layers.Dense(3, dtype="float32")(keras.layers.Flatten()(values))
+    found = sl.visualize(keras.Model(i, outputs), "1", layer="conv", steps=10, preprocess=PRE)
+    assert isinstance(found, sl.Visualization)
+    there = to_numpy(keras.Model(i, values)(found.x[None]))[0, ..., 1].mean(dtype=np.float64)
+    assert found.score == pytest.approx(there, rel=1e-3, abs=1e-4)
+    assert found.score > found.scores[0]
 
 
 def test_a_score_may_be_of_a_value_inside_the_model(model: Any) -> None:

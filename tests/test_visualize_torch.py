@@ -14,7 +14,7 @@ from PIL import Image
 
 import sightline as sl
 from sightline.cli import main
-from sightline.pictures import read_metadata
+from sightline.pictures import plate, read_metadata
 
 FRAMEWORKS = ("torch",)
 WORLD = "world:fish-scales/rings"
@@ -81,6 +81,40 @@ def test_variation_makes_smooth_pictures_and_size_is_the_users() -> None:
     assert smooth.pixels.shape == (64, 80, 3)
     changes = [np.abs(np.diff(v.pixels.astype(float), axis=0)).mean() for v in (rough, smooth)]
     assert changes[1] < 0.7 * changes[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_is_climbed_like_itself_in_double(dtype: torch.dtype) -> None:
+    """The slopes are far below what half precision can square."""
+
+    class Faint(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return ((self.weight * x).mean((1, 2, 3)) / 16)[:, None] * torch.ones(1, 2, dtype=x.dtype)
+
+    options = {"steps": 40, "rate": 0.1, "jitter": 0, "preprocess": PRE}
+    expected, found = sl.visualize(Faint(), 0, **options), sl.visualize(Faint().to(dtype), 0, **options)
+    assert isinstance(expected, sl.Visualization) and isinstance(found, sl.Visualization)
+    assert np.isfinite(found.x).all()
+    apart = np.abs(found.pixels.astype(int) - expected.pixels.astype(int))
+    assert np.quantile(apart, 0.9) <= 8  # of 255; a picture that was not climbed is 60 away
+    assert found.score > found.scores[0] + 0.5 * (expected.score - expected.scores[0])
+
+
+def test_a_picture_that_is_no_number_is_refused() -> None:
+    class Broken(Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) * float("inf")
+
+    with pytest.raises(sl.ModelError, match="became NaN or infinite"):
+        sl.visualize(Broken(), 0, steps=2, preprocess=PRE)
+
+
+def test_pixels_of_five_channels_are_shown_by_their_mean() -> None:
+    image = np.zeros((200, 300, 5), np.uint8)
+    image[..., 1:] = 100
+    drawn = np.asarray(plate(image, title="t", facts=[], caption="c"))
+    colours, counts = np.unique(drawn.reshape(-1, 3), axis=0, return_counts=True)
+    assert counts[(colours == 80).all(axis=1)].sum() >= 200 * 300
 
 
 def test_a_score_that_never_moves_is_said() -> None:

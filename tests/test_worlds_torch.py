@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from sightline.errors import ModelError
+from sightline.errors import InputError, ModelError
 from sightline.worlds import DEMO_SEED, DEMO_SIZE, find_world, fish_scales_net, nets, train
 
 FRAMEWORKS = ("torch",)
@@ -94,8 +94,8 @@ def test_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(train, "save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(InputError, match="disk full"):
         train.write_weights(nets.ring_counter(), tmp_path / "net.safetensors", {})
     assert list(tmp_path.iterdir()) == []
 

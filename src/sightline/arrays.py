@@ -66,6 +66,11 @@ def to_numpy(a: Array) -> np.ndarray[Any, Any]:
     return values if wide else values.astype(np.float32)
 
 
+def native(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Fractions as every framework takes them: in one piece, in this machine's byte order, in float64 at the most."""
+    return np.ascontiguousarray(values, f"f{min(values.itemsize, 8)}")
+
+
 def sides(images: Array, channel: int) -> tuple[int, int]:
     """Height and width of images (n, ...) whose axis of channels is `channel`, counted from the end."""
     height, width = (side for axis, side in enumerate(images.shape) if axis and axis - images.ndim != channel)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace, to_numpy
+from sightline.arrays import Array, at_least_float32, like, namespace, to_numpy
 from sightline.canvas import Canvas
 from sightline.model import Model, Target
 from sightline.stream import PROGRESS
@@ -66,7 +66,7 @@ def slope(model: Model, target: Target, canvas: Canvas, z: Array, how: Climb, st
     pixels = canvas.pixels(z)
     shift = np.random.default_rng([how.random_state, 1 + step]).integers(-how.jitter, how.jitter + 1, 2).tolist()
     trace = model.run(canvas.shown(_rolled(pixels, shift)), at=[""], target=target)
-    g = _rolled(canvas.at_pixels(trace.grads[""][0]), [-by for by in shift])
+    g = _rolled(canvas.at_pixels(at_least_float32(trace.grads[""][0])), [-by for by in shift])
     return trace.score, canvas.back(g - _penalty(pixels, how), pixels)
 
 

@@ -52,7 +52,7 @@ class Found:
 
 def ask(request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x: Array) -> Found:
     """Run a method over the images `x`, a pass full of them at a time."""
-    asked = wanted(request.targets, loaded.labels)
+    asked = wanted(request.targets, loaded.labels, loaded.model.channel)
     layer = _layer(request, loaded.model, x)
     baselines = _baselines(request, loaded.model, preprocessing, x)
     bound = bool(getattr(loaded.model, "others", None))  # its other inputs belong to these very images

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -29,7 +29,7 @@ class Canvas:
     colours: Array
     low: Array
     span: Array
-    channel: int = field(default=-3)
+    channel: int
 
     def pixels(self, z: Array) -> Array:
         """Pixels (1, c, h, w) in 0..1, channels in the model's order."""

@@ -17,9 +17,12 @@ from sightline.load import Loaded
 from sightline.pictures import smooth
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import reduced
-from sightline.scores import answers, probabilities
+from sightline.scores import already_sure, answers, probabilities
 
 _BLIND = 0.005  # share of an image's pixels from which a reader is told that the baseline hides them
+_SURE = (
+    "the model ends in probabilities (no softmax was seen), so that these were explained, not the scores before them"
+)
 _FEW = 8  # of several baselines, so many are told by name
 
 
@@ -29,12 +32,11 @@ def describe(
     loaded: Loaded,
     preprocessing: Preprocessing | None,
     given: Given,
-    random_state: int,
     top: int,
     seconds: float,
 ) -> list[Explanation]:
     """An Explanation for each target."""
-    reduce = request.reduce or request.method.base(request.params).reduce
+    reduce = (request.reduce or request.method.base(request.params).reduce) if found.attribution.ndim == 5 else None
     highest = highest_classes(found.outputs, found.head, loaded, top)
     return [
         Explanation(
@@ -48,25 +50,29 @@ def describe(
             model=loaded.name,
             layer=found.layer,
             params={name: _told(value) for name, value in request.params.items() if name != "random_state"},
-            random_state=random_state,
+            random_state=request.random_state,
             reduce=reduce,
             smooth=request.smooth,
             head=found.head,
             preprocessing=str(preprocessing) if preprocessing and given.preprocessed else None,
-            notes=(*loaded.notes, *_blindness(request, found.checks, k)),
+            notes=(
+                *loaded.notes,
+                *end_of_the_model(found.outputs, found.head),
+                *_blindness(request, found.checks, k),
+            ),
             seconds=seconds / len(found.targets),
             versions=loaded.versions,
             pictures=given.pictures,
             geometries=given.geometries,
-            hash_weights=loaded.weights,
+            hash_weights=loaded.hash_weights,
         )
         for k, targets in enumerate(found.targets)
     ]
 
 
-def _maps(attribution: np.ndarray, reduce: str, given: Given, sigma: float) -> np.ndarray:
+def _maps(attribution: np.ndarray, reduce: str | None, given: Given, sigma: float) -> np.ndarray:
     """Maps (n, h, w) at the size of the model's input."""
-    maps = (reduced(attribution, reduce) if attribution.ndim == 4 else attribution).astype(np.float32)
+    maps = (attribution if reduce is None else reduced(attribution, reduce)).astype(np.float32)
     size = given.geometries[0].crop[2:]
     maps = maps if maps.shape[1:] == size else resize(maps, size)
     return np.stack([smooth(m, sigma) for m in maps]).astype(np.float32) if sigma else np.ascontiguousarray(maps)
@@ -88,6 +94,11 @@ def highest_classes(outputs: np.ndarray, head: str, loaded: Loaded, count: int) 
         [{"index": int(c), "label": label_of(c, loaded.labels), "probability": float(p[c])} for c in classes]
         for classes, p in zip(best, sure)
     ]
+
+
+def end_of_the_model(outputs: np.ndarray, head: str) -> list[str]:
+    """A warning where the outputs are probabilities, so that what was explained is not the score before them."""
+    return [_SURE] if already_sure(outputs, head).any() else []
 
 
 def _blindness(request: Request, checks: Mapping[str, np.ndarray], k: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,8 @@ from sightline.method import AtLeast, Method, find
 from sightline.params import check_number, settle_params
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import check_reduction
+
+_MEMORY = ("out of memory", "can't allocate memory", "OOM when allocating", "RESOURCE_EXHAUSTED")  # frameworks' words
 
 
 def explain(
@@ -51,7 +53,8 @@ def explain(
     "down" (regression), a `Region` (segmentation), a function of one image's scores, or a list of these; it is the
     score before any softmax or sigmoid. `layer`: for a method that needs one, default the last with a grid; any other
     method then explains the layer's output instead of the image. `reduce`: how channels become one number a pixel
-    ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default). `smooth`: standard
+    ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default; a map without channels, such
+    as a CAM's, has nothing to reduce). `smooth`: standard
     deviation in pixels of a Gaussian over the map. `top`: how many of the highest classes the answer lists. Other
     options go to the methods that have them. Raises a SightlineError for every mistake.
 
@@ -74,7 +77,7 @@ def explain(
     )
     check_reduction(reduce)
     smooth, top = check_number("smooth", smooth, float, AtLeast(0)), check_number("top", top, int, AtLeast(0))
-    params["random_state"] = random_state = check_number("random_state", random_state, int, AtLeast(0))
+    params["random_state"] = check_number("random_state", random_state, int, AtLeast(0))
     requests = _requests(method, params, target, layer, reduce, smooth)
     preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
     given = take(images, loaded.model, preprocessing, max_pixels)
@@ -83,9 +86,7 @@ def explain(
         start = time.perf_counter()
         with refusals(loaded.name, tuple(given.x.shape)):
             found = ask(request, loaded, preprocessing, given.x)
-        answers += describe(
-            request, found, loaded, preprocessing, given, random_state, top, time.perf_counter() - start
-        )
+        answers += describe(request, found, loaded, preprocessing, given, top, time.perf_counter() - start)
     many = not isinstance(method, str) or isinstance(target, list | tuple) or len(answers) > 1
     return answers if many else answers[0]
 
@@ -94,7 +95,9 @@ def _requests(
     names: str | Sequence[str], params: Mapping[str, Any], target: Any, layer: Any, reduce: str | None, smooth: float
 ) -> list[Request]:
     """A request for each method, each with those of the options that it has; an option that none has is a mistake."""
-    methods = [find(name) for name in ([names] if isinstance(names, str) else names)]
+    methods = [
+        find(name) for name in (names if isinstance(names, Iterable) and not isinstance(names, str) else [names])
+    ]
     if not methods:
         raise MethodError("an empty list of methods was given.", "Name at least one of `sightline methods`.")
     targets = list(target) if isinstance(target, list | tuple) else [target]
@@ -124,9 +127,14 @@ def refusals(name: str, shape: tuple[int, ...]) -> Iterator[None]:
     """What a framework throws, as one of our errors; the framework's own stays its cause."""
     try:
         yield
-    except (SightlineError, MemoryError):
+    except SightlineError:
         raise
     except Exception as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY):
+            raise ModelError(
+                f"{name} ran out of memory on an input of shape {shape}.",
+                "Give fewer images at a time or smaller ones, or another device= (--device).",
+            ) from error
         said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
             f"{name} failed on an input of shape {shape}: {said}",

@@ -18,8 +18,10 @@ from sightline.archive import arrays_of, fields_of
 from sightline.errors import InputError, MethodError
 from sightline.images import Geometry, Picture
 from sightline.localization import Localization, box_of, object_in
+from sightline.method import AtLeast
 from sightline.page import page
-from sightline.pictures.overlay import as_rgb
+from sightline.params import check_number
+from sightline.pictures.overlay import as_rgb, visible
 
 Facts = dict[str, Any]
 _PERCENTILE = 99.5  # where colours end, unless that would hide all of a sparse map
@@ -34,6 +36,9 @@ class Explanation:
     image ({"index", "label"}); `top` the highest classes of each image with their probabilities; `checks` name -> (n,)
     what a reader should know: `zeros` the share of the map that is exactly zero, `saturated` the share at its largest
     value, and what the method itself reports.
+
+    The hash of a spec's weights is taken when they are loaded, that of a model of the user's own when the answer is
+    saved: save before training goes on. It is empty where that model is gone by then.
     """
 
     map: np.ndarray
@@ -47,7 +52,7 @@ class Explanation:
     layer: str | None
     params: Facts
     random_state: int
-    reduce: str
+    reduce: str | None  # None where the attribution has no channels
     smooth: float
     head: str  # "softmax" or "sigmoid" where the model ends in one, which was left out
     preprocessing: str | None
@@ -56,7 +61,7 @@ class Explanation:
     versions: Mapping[str, str]
     pictures: tuple[Picture, ...] = field(repr=False)
     geometries: tuple[Geometry, ...] = field(repr=False)
-    hash_weights: Callable[[], str] = field(repr=False)
+    hash_weights: Callable[[], str] = field(repr=False)  # of a model of the user's own, as it is when this is called
 
     def on_original(self, i: int = 0) -> np.ndarray:
         """Map `i` in the pixels of its file as a person sees it: (H, W) float32, 0 where the model saw nothing."""
@@ -106,7 +111,7 @@ class Explanation:
         ends = percentile if percentile and np.nanpercentile(np.abs(heat[seen]), percentile) else None
         scale = drawing.scale_of(heat[seen], colormap=colormap, percentile=ends)
         return drawing.figure(
-            _visible(self.pictures[i].pixels),
+            visible(self.pictures[i].pixels),
             heat,
             title=self._title(i),
             facts=self._lines(i),
@@ -128,7 +133,8 @@ class Explanation:
         ends = {"foreground": foreground, "background": background}
         if not 0 <= background <= foreground < 1:
             raise MethodError(f"{ends} was given; expected 0 <= background <= foreground < 1.", "Leave them out.")
-        pixels = as_rgb(_visible(self.pictures[i].pixels))
+        random_state = check_number("random_state", random_state, int, AtLeast(0))
+        pixels = as_rgb(visible(self.pictures[i].pixels))
         heat = np.maximum(np.nan_to_num(self.on_original(i)), 0)
         mask = object_in(pixels, heat, self.geometries[i].seen(), foreground, background, random_state)
         told = self.pictures[i].name, self.target[i]["label"], self.method
@@ -190,9 +196,7 @@ class Explanation:
         return buffer.getvalue()
 
     def _png(self, path: Path, i: int | None, colormap: str | None) -> None:
-        facts = self.facts(i or 0)
-        text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
-        drawing.save_png(self.picture(i or 0, colormap=colormap), path, {"Software": "sightline", **text})
+        drawing.save_png(self.picture(i or 0, colormap=colormap), path, self.facts(i or 0))
 
     def _json(self, path: Path, i: int | None) -> None:
         every = [self.facts(j) for j in (range(len(self.map)) if i is None else [i])]
@@ -220,11 +224,6 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value]
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _visible(pixels: np.ndarray) -> np.ndarray:
-    """Pixels of any number of channels as a person can see them: the channels' mean, unless there are one or three."""
-    return pixels if pixels.shape[-1] in (1, 3) else np.rint(pixels.mean(axis=-1, keepdims=True)).astype(np.uint8)
 
 
 def load_explanation(path: str | Path) -> Explanation:
@@ -259,7 +258,7 @@ def grid(explanations: Sequence[Explanation], *, shared_scale: bool = False) -> 
         )
     first = explanations[0]
     rows = [
-        drawing.Row(_visible(p.pixels), [e.on_original(i) for e in explanations], first.geometries[i].seen())
+        drawing.Row(visible(p.pixels), [e.on_original(i) for e in explanations], first.geometries[i].seen())
         for i, p in enumerate(first.pictures)
     ]
     return drawing.grid(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.arrays import Array, to_numpy
+from sightline.arrays import Array, native, to_numpy
 from sightline.errors import InputError
 from sightline.images import MAX_PIXELS, Geometry, LaterPicture, Picture, read
 from sightline.model import Model
@@ -92,7 +92,8 @@ def _tensor(images: Any, model: Model, preprocessing: Preprocessing | None) -> G
     kept = np.moveaxis(values.copy(), model.channel, -1)  # the user may change theirs before a picture is drawn
     pictures = tuple(LaterPicture(partial(_shown, image, preprocessing), f"array {i}") for i, image in enumerate(kept))
     size = kept.shape[1:3]
-    return Given(model.array(images), pictures, (Geometry(size, size, (0, 0, *size)),) * len(kept), False)
+    x = model.array(native(images) if isinstance(images, np.ndarray) else images)
+    return Given(x, pictures, (Geometry(size, size, (0, 0, *size)),) * len(kept), False)
 
 
 def _shown(image: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray:

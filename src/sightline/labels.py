@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -21,7 +21,8 @@ def read_labels(given: Sequence[str] | str | Path) -> tuple[str, ...]:
     """The names themselves, those of a file with one a line, or "imagenet"; InputError for a file that is no text."""
     if isinstance(given, str | Path):
         return imagenet() if str(given) == "imagenet" else _of_file(Path(given))
-    if isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+    listed = isinstance(given, Iterable) and not isinstance(given, Mapping)
+    if not listed or not all(isinstance(name, str) for name in given):
         raise InputError(
             f"labels of type {type(given).__name__} were given; expected a list of names, in the order of the classes.",
             "For a dictionary of index to name: labels=[names[i] for i in range(len(names))].",

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline import methods as _methods  # noqa: F401  enters every method
-from sightline.errors import ModelError, SightlineError
+from sightline.explain import refusals
 from sightline.load import load, preprocessing_for
 from sightline.method import METHODS
 from sightline.model import Layer
@@ -42,11 +41,5 @@ def layers(model: Any, **options: Any) -> list[Layer]:
     height, width = pre.size or (loaded.size or (224, 224))[:2]
     blank = np.zeros((1, height, width, pre.channels), np.float32)
     x = loaded.model.array(np.moveaxis(blank, -1, loaded.model.channel))
-    try:
+    with refusals(loaded.name, tuple(x.shape)):
         return loaded.model.places(x)
-    except SightlineError:
-        raise
-    except Exception as error:
-        raise ModelError(
-            f"{loaded.name} failed on an input of {height} x {width}: {error}", "Declare the size: preprocess=."
-        ) from error

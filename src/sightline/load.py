@@ -30,7 +30,7 @@ class Loaded:
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what was assumed, for the answer
     size: tuple[int, int, int] | None = None  # height, width and channels of the input, where the model fixes them
-    weights: Callable[[], str] = field(default=lambda: "", repr=False)  # their hash
+    hash_weights: Callable[[], str] = field(default=lambda: "", repr=False)
     versions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,7 +81,7 @@ def load(
         source.labels,
         source.notes,
         size=source.size,
-        weights=mark,
+        hash_weights=mark,
         versions=_versions(source.model),
     )
     return _told_anew(found, preprocess, labels)
@@ -116,12 +116,13 @@ def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
     kind, _, name = spec.partition(":")
     suffix = Path(spec).suffix.lower()
     if kind == "torchvision":
-        source = frameworks.room("torch").load(kind, name, weights=weights, trust=trust)
+        source = frameworks.room("torch").load(name, weights=weights, trust=trust)
     elif kind == "keras":
         source = frameworks.room("keras").load(kind, name, weights=weights, trust=trust)
     elif suffix in (".keras", ".h5"):
         source = frameworks.room("keras").load("file", spec, weights=weights, trust=trust)
     elif kind == "world":
+        _refuse("a world, which has its own", "Leave it out.", weights=weights)
         source = _world(name)
     elif suffix in (".safetensors", ".pth", ".pt"):
         raise ModelError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,7 @@ class Localization:
             text = json.dumps(self.facts(), indent=2)
             drawing.write_whole(path, lambda file: file.write(text.encode()))
         elif path.suffix.lower() == ".png":
-            told = {
-                name: value if isinstance(value, str) else json.dumps(value) for name, value in self.facts().items()
-            }
-            drawing.save_png(self.picture(), path, {"Software": "sightline", **told})
+            drawing.save_png(self.picture(), path, self.facts())
         else:
             raise InputError(f"{path} was given; its ending is not known.", "End it in .png, .json.")
         return path
@@ -93,8 +91,9 @@ def object_in(
     high, low = np.quantile(values[inside], [foreground, background])
     sure, never = inside & (values > high), inside & (values <= low)
     _check_seeds(sure, never, values[inside])
-    cut = _largest(_cut(np.ascontiguousarray(small), sure, never, inside, random_state))
-    return resized_mask(cut, (width, height))
+    with ThreadPoolExecutor(1) as own:  # OpenCV has a random state for each thread: the caller's is left alone
+        cut = own.submit(_cut, np.ascontiguousarray(small), sure, never, inside, random_state).result()
+    return resized_mask(_largest(cut), (width, height))
 
 
 def box_of(mask: np.ndarray) -> tuple[int, int, int, int] | None:
@@ -120,7 +119,7 @@ def _cut(pixels: np.ndarray, sure: np.ndarray, never: np.ndarray, inside: np.nda
     seeds = sure | never
     labels = np.where(sure, cv2.GC_FGD, np.where(never | ~inside, cv2.GC_BGD, cv2.GC_PR_BGD)).astype(np.uint8)
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(random_state)
+    cv2.setRNGSeed(random_state % 2**31)  # it takes no more
     cv2.grabCut(pixels[seeds][None], labels[seeds][None], None, *models, 1, cv2.GC_INIT_WITH_MASK)
     cv2.grabCut(pixels, labels, None, *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
     return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))

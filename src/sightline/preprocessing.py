@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -74,10 +74,6 @@ class Preprocessing:
     def __str__(self) -> str:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return ",".join(f"{key}={_WRITERS[key](value)}" for key, value in values.items() if value is not None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name, ready for JSON; `Preprocessing(**d)` gives the same object back."""
-        return asdict(self)
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.arrays import Array, beside, like, namespace, over_rows, to_numpy
+from sightline.arrays import Array, at_least_float32, beside, like, namespace, over_rows, to_numpy
 from sightline.errors import TargetError
 from sightline.model import Target
 
+_ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
 NOTHING = -(2**30)  # a pick that no class and no rank answers to
 
 
@@ -65,8 +66,9 @@ def check_classes(outputs: Array) -> None:
 
 def weighted(outputs: Array, weights: Array) -> Array:
     """Scores (k, n): `outputs` (n, ...) summed with `weights` (n, k, ...); what has no weight may be infinite."""
+    outputs = at_least_float32(outputs)  # a layer may be in half precision where the image is not
     xp = namespace(outputs)
-    weights = xp.moveaxis(weights, 1, 0)
+    weights = xp.moveaxis(xp.astype(weights, outputs.dtype), 1, 0)
     terms = xp.where(weights == 0, xp.zeros_like(weights), outputs[None] * weights)
     return xp.sum(terms, axis=tuple(range(2, len(weights.shape))))
 
@@ -117,12 +119,23 @@ def is_quantity(outputs: Array, head: str, labels: Sequence[str]) -> bool:
     return len(outputs.shape) == 2 and outputs.shape[1] == 1 and head != "sigmoid" and len(labels) != 2
 
 
-def probabilities(outputs: Array, head: str, labels: Sequence[str]) -> np.ndarray | None:
-    """Probabilities (n, classes) of `outputs`; None for a regression or a segmentation."""
+def already_sure(outputs: np.ndarray, head: str) -> np.ndarray:
+    """For each image (n,) whether its outputs are probabilities already, of a softmax that was not seen."""
+    if head or len(outputs.shape) != 2 or outputs.shape[1] < 2:
+        return np.zeros(outputs.shape[0], bool)
+    return np.asarray((outputs >= 0).all(axis=1) & (np.abs(outputs.sum(axis=1, dtype=np.float64) - 1) <= _ROUNDING))
+
+
+def probabilities(outputs: np.ndarray, head: str, labels: Sequence[str]) -> np.ndarray | None:
+    """Probabilities (n, classes) of `outputs`; None for a segmentation, and for one output that may be a quantity.
+
+    Several outputs without a head are taken for scores of classes, which they are not in a regression of several
+    quantities; where they are not negative and sum to 1, for the probabilities themselves.
+    """
     if len(outputs.shape) != 2 or is_quantity(outputs, head, labels):
         return None
     scores = answers(outputs)
     if head == "sigmoid" or outputs.shape[1] == 1:
         return np.asarray(0.5 * (1 + np.tanh(scores / 2)))
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    return np.where(already_sure(outputs, head)[:, None], scores, powers / powers.sum(axis=1, keepdims=True))

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sightline.arrays import Array
+from sightline.arrays import Array, to_numpy
 from sightline.errors import TargetError
 from sightline.labels import check_count, check_index, index_of, is_label, label_of
 from sightline.model import Target
@@ -66,8 +66,11 @@ class Wanted(Protocol):
         """The targets by the model's answer; TargetError where the outputs do not have them."""
 
 
-def wanted(specs: Sequence[Spec], labels: Sequence[str]) -> list[Wanted]:
-    """What `specs` ask for, in their order; TargetError for a name that no class has."""
+def wanted(specs: Sequence[Spec], labels: Sequence[str], channel: int) -> list[Wanted]:
+    """What `specs` ask for, in their order, of a model whose images have that axis of channels, counted from the end.
+
+    TargetError for a name that no class has.
+    """
     if not specs:
         raise TargetError("an empty list of targets was given.", "Give at least one, such as 'top'.")
     found: list[Wanted] = []
@@ -75,7 +78,7 @@ def wanted(specs: Sequence[Spec], labels: Sequence[str]) -> list[Wanted]:
         if kind == "function":
             found += [Function(spec) for spec in group]
         elif kind == "region":
-            found.append(Regions(tuple(group), tuple(labels)))
+            found.append(Regions(tuple(group), tuple(labels), channel))
         else:
             found.append(Picks(tuple(pick for spec in group for pick in picks_of(spec, labels)), tuple(labels)))
     return found
@@ -109,20 +112,21 @@ class Regions:
 
     regions: tuple[Region, ...]
     labels: tuple[str, ...]
+    channel: int  # of the images: where the outputs' shape leaves it open, the classes are there too
 
     def guess(self, x: Array) -> None:
         """Where the classes are is told by the outputs."""
 
     def settle(self, outputs: Array, head: str) -> Settled:
         """Weights of the outputs' own shape."""
-        each = [_region(region, tuple(outputs.shape), self.labels) for region in self.regions]
+        each = [_region(region, tuple(outputs.shape), self.labels, self.channel) for region in self.regions]
         weights = np.stack([weights for weights, _ in each])
         return Settled(partial(as_target, weights, outputs), [[facts] * outputs.shape[0] for _, facts in each], False)
 
 
-def _region(region: Region, shape: tuple[int, ...], labels: Sequence[str]) -> tuple[np.ndarray, Facts]:
-    mask = np.asarray(region.mask, bool)
-    axes = {shape[-2:]: 1, shape[1:3]: -1} if len(shape) == 4 else {}
+def _region(region: Region, shape: tuple[int, ...], labels: Sequence[str], own: int) -> tuple[np.ndarray, Facts]:
+    mask = to_numpy(region.mask).astype(bool)
+    axes = _axes_of_classes(shape, own)
     if mask.shape not in axes:
         raise TargetError(
             f"a region of {mask.shape} was given; the model's output is {shape[1:]}.",
@@ -134,6 +138,14 @@ def _region(region: Region, shape: tuple[int, ...], labels: Sequence[str]) -> tu
     weights = np.zeros(shape, np.float32)
     np.moveaxis(weights, channel, 0)[index] = mask
     return weights, {"index": index, "label": f"{label_of(index, labels)} in a region of {int(mask.sum())} cells"}
+
+
+def _axes_of_classes(shape: tuple[int, ...], own: int) -> dict[tuple[int, ...], int]:
+    """Height and width that a mask may have -> where the classes then are; `own` where both are possible."""
+    if len(shape) != 4:
+        return {}
+    first, last = (shape[-2:], 1), (shape[1:3], -1)
+    return dict([first, last] if own == -1 else [last, first])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ class Visualization:
 
     `pixels` (h, w, c) uint8 the picture as a person sees it; `x` (h, w, c) float32 the model's input of it, channels
     last; `scores` (steps + 1,) the target's score of each picture on the way, the last that of `x` itself, without the
-    penalties; `target` {"index", "label"}; `top` the highest classes of `x` with their probabilities.
+    penalties; `target` {"index", "label"}; `top` the highest classes of `x` with their probabilities. The hash of a
+    spec's weights is taken when they are loaded, that of a model of the user's own when the answer is saved.
     """
 
     pixels: np.ndarray
@@ -101,8 +102,7 @@ class Visualization:
         return f"the score before the {self.head}" if self.head else "the model's own output"
 
     def _png(self, path: Path) -> None:
-        text = {key: value if isinstance(value, str) else json.dumps(value) for key, value in self.facts().items()}
-        drawing.save_png(self.picture(), path, {"Software": "sightline", **text})
+        drawing.save_png(self.picture(), path, self.facts())
 
     def _npz(self, path: Path) -> None:
         arrays: dict[str, Any] = {

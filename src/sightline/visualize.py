@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from sightline.aims import aim_at
-from sightline.arrays import Array, to_numpy
+from sightline.arrays import Array, at_least_float32, to_numpy
 from sightline.ascent import Climb, climb
 from sightline.canvas import canvas
-from sightline.describe import highest_classes
-from sightline.errors import MethodError, TargetError, nearest
+from sightline.describe import end_of_the_model, highest_classes
+from sightline.errors import MethodError, ModelError, TargetError, nearest
 from sightline.explain import refusals
 from sightline.layers import find_layer
 from sightline.load import Loaded, load, preprocessing_for
@@ -110,10 +110,17 @@ def _one(loaded: Loaded, pre: Preprocessing, spec: Any, layer: Any, size: Any, h
     blank = _blank(loaded, pre, size)
     with refusals(loaded.name, tuple(blank.shape)):
         aim, facts, place = _aimed(loaded, blank, spec, layer)
-        paper = canvas(blank, pre, loaded.model.channel, fourier=how.space == "fourier", decorrelate=how.decorrelate)
+        paper = canvas(
+            at_least_float32(blank),  # in half precision the steps of Adam would be 0 / 0
+            pre,
+            loaded.model.channel,
+            fourier=how.space == "fourier",
+            decorrelate=how.decorrelate,
+        )
         x, scores = climb(loaded.model, aim, paper, how)
         last = loaded.model.run(x)
     values = np.moveaxis(to_numpy(x), loaded.model.channel, -1)[0]
+    _check_finite(values, scores)
     top = highest_classes(to_numpy(last.outputs), last.head, loaded, 5)
     return Visualization(
         pixels=pre.undo(values),
@@ -127,11 +134,24 @@ def _one(loaded: Loaded, pre: Preprocessing, spec: Any, layer: Any, size: Any, h
         random_state=how.random_state,
         head=last.head,
         preprocessing=str(pre),
-        notes=loaded.notes if np.ptp(scores) else (*loaded.notes, _STILL),
+        notes=(*loaded.notes, *_notes(scores, to_numpy(last.outputs), last.head, place)),
         seconds=time.perf_counter() - begun,
         versions=loaded.versions,
-        hash_weights=loaded.weights,
+        hash_weights=loaded.hash_weights,
     )
+
+
+def _notes(scores: np.ndarray, outputs: np.ndarray, head: str, place: str | None) -> list[str]:
+    still = [] if np.ptp(scores) else [_STILL]
+    return still if place else [*end_of_the_model(outputs, head), *still]
+
+
+def _check_finite(values: np.ndarray, scores: np.ndarray) -> None:
+    if not (np.isfinite(values).all() and np.isfinite(scores).all()):
+        raise ModelError(
+            "a model was given whose scores or gradients became NaN or infinite on the way to the picture.",
+            "Give it in float32, or a smaller rate= (--rate).",
+        )
 
 
 def _blank(loaded: Loaded, pre: Preprocessing, size: Any) -> Array:
@@ -148,7 +168,7 @@ def _aimed(loaded: Loaded, blank: Array, spec: Any, layer: Any) -> tuple[Target,
     if layer is not None:
         chosen = find_layer(loaded.model.places(blank), layer)
         return *aim_at(spec, chosen, blank), chosen.name
-    (asked,) = wanted([spec], loaded.labels)
+    (asked,) = wanted([spec], loaded.labels, loaded.model.channel)
     if isinstance(asked, Picks) and (len(asked.picks) > 1 or asked.picks[0].kind == "rank"):
         raise TargetError(
             f"target {spec!r} was given; a picture that is still to be found has no top class.",

@@ -17,7 +17,7 @@ _PATIENCE = 1.0  # seconds
 
 @dataclass
 class Bars:
-    """A bar for the images, if there are several, and one for the passes of a long method; with the time left.
+    """A bar for the images, if there are several, and one for the items of a long method; with the time left.
 
     Nothing is drawn in the first second, nor where standard error is no terminal.
     """
@@ -30,7 +30,7 @@ class Bars:
     drawn: bool = False
 
     def told(self, done: int, total: int | None) -> None:
-        """So many batches of a method are done."""
+        """So many of a method's items (its samples, steps or masks) are done."""
         self.progress.update(self.passes, completed=done, total=total, visible=True)
         self._draw()
 

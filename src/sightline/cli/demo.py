@@ -30,12 +30,12 @@ def show_demo(out: Path) -> None:
     model = sl.load(f"world:{WORLD}")
     drawing = find_world(WORLD).draw(DEMO_SEED, size=DEMO_SIZE)
     picture = out / "fish-scale.png"
-    save_png(Image.fromarray(drawing.image), picture, {"Software": "sightline"})
+    save_png(Image.fromarray(drawing.image), picture, {})
     found = sl.explain(model, str(picture), method=METHODS, target="top")
     assert isinstance(found, list)
     files = [e.save(out / f"fish-scale-{e.method}.png") for e in found]
     together = out / "fish-scale-all.png"
-    save_png(sl.grid(found), together, {"Software": "sightline"})
+    save_png(sl.grid(found), together, {})
     _tell(drawing, found, files)
     print_line(f"The picture is {picture}; all maps side by side are in {together}.")
 

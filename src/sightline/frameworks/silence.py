@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryFile
@@ -14,9 +15,21 @@ _LOG_LINE = re.compile(
 )
 
 
+_ONE_AT_A_TIME = threading.RLock()
+
+
 @contextmanager
 def without_log_lines() -> Iterator[None]:
-    """Hold back the process's standard error, and give on afterwards what is no line of a native log."""
+    """Hold back the process's standard error, and give on afterwards what is no line of a native log.
+
+    One thread at a time: another would keep the first one's temporary file and put that back in the end. Where a native
+    library aborts the process meanwhile, what it said last is lost.
+    """
+    with _ONE_AT_A_TIME:
+        yield from _held_back()
+
+
+def _held_back() -> Iterator[None]:
     try:
         kept = os.dup(2)
     except OSError:  # there is no standard error

@@ -54,13 +54,11 @@ def legend(
     height: int,
     width: int,
     *,
-    label: str = "",
     heat: NDArray[Any] | None = None,
     seen: NDArray[np.bool_] | None = None,
 ) -> Image.Image:
-    """The colour bar under its `label`, and below it, within `width` pixels, what else the colours mean."""
-    above = [text_block(label, width, size=SMALL)] if label else []
-    return under([*above, bar(scale, height, heat), *notes(scale, width, heat, seen)], 6)
+    """The colour bar, and below it, within `width` pixels, what else the colours mean."""
+    return under([bar(scale, height, heat), *notes(scale, width, heat, seen)], 6)
 
 
 def notes(scale: Scale, width: int, heat: NDArray[Any] | None, seen: NDArray[np.bool_] | None) -> list[Image.Image]:

@@ -25,7 +25,7 @@ from sightline.pictures.layout import (
     text_block,
     under,
 )
-from sightline.pictures.overlay import as_rgb, check_same_pixels, dimmed, heat_picture, overlay
+from sightline.pictures.overlay import OPACITY, as_rgb, check_same_pixels, dimmed, heat_picture, overlay, visible
 from sightline.pictures.words import words
 
 PANEL, LONG_PANEL, LONG = 480, 960, 3  # longest side in pixels; the same for a picture LONG times longer than broad
@@ -40,22 +40,20 @@ def figure(
     title: str,
     facts: Sequence[str],
     scale: Scale | None = None,
-    opacity: float = 0.7,
     seen: NDArray[np.bool_] | None = None,
-    label: str = "",
 ) -> Image.Image:
     """The picture, its map (h, w) and the overlay, with a colour bar in numbers, a title and lines of facts.
 
-    What `words` has to say about the map stands in the figure. `label` says what the map is in. Pixels outside of
-    `seen` count neither for the scale nor for the words. Errors as in `scale_of` and `overlay`.
+    What `words` has to say about the map stands in the figure. Pixels outside of `seen` count neither for the
+    scale nor for the words. Errors as in `scale_of` and `overlay`.
     """
     picture = as_rgb(image)
     check_same_pixels(picture, heat, seen)
     shown = heat if seen is None else heat[seen]
     scale = scale or scale_of(shown)
-    drawn = panels(picture, heat, scale, opacity, seen)
+    drawn = panels(picture, heat, scale, seen)
     height = min(max(drawn.height - 60, BAR[0]), BAR[1])
-    body = beside([drawn, legend(scale, height, LEGEND, label=label, heat=shown, seen=seen)], 20)
+    body = beside([drawn, legend(scale, height, LEGEND, heat=shown, seen=seen)], 20)
     return framed(under([*heading(title, facts, words(shown), max(body.width, TEXT)), body], 10), 16)
 
 
@@ -68,7 +66,7 @@ def heading(title: str, facts: Sequence[str], warning: str | None, width: int) -
 
 def plate(image: NDArray[np.uint8], *, title: str, facts: Sequence[str], caption: str) -> Image.Image:
     """One picture on its own, with a title and lines of facts above it and a caption below."""
-    picture = as_rgb(image if image.shape[-1] in (1, 3) else image[..., :1])
+    picture = as_rgb(visible(image))
     small = resized_picture(picture, fitted(picture.shape[:2], PANEL))
     below = text_block(caption, max(small.shape[1], TEXT), size=SMALL, ink=GREY)
     return framed(
@@ -97,9 +95,7 @@ def boxed(
     return framed(under([*heading(title, facts, None, max(size[0], TEXT)), drawn], 10), 16)
 
 
-def panels(
-    picture: NDArray[np.uint8], heat: NDArray[Any], scale: Scale, opacity: float, seen: NDArray[np.bool_] | None
-) -> Image.Image:
+def panels(picture: NDArray[np.uint8], heat: NDArray[Any], scale: Scale, seen: NDArray[np.bool_] | None) -> Image.Image:
     """Picture, map and overlay with their captions: side by side, or one below the other for a very broad picture."""
     h, w = picture.shape[:2]
     size = fitted((h, w), LONG_PANEL if max(h, w) >= LONG * min(h, w) else PANEL)
@@ -108,9 +104,7 @@ def panels(
     captioned = [
         captioned_panel(small, f"picture, {w} × {h} pixels, shown at {size[0] / w:.0%}"),
         captioned_panel(heat_picture(values, scale, mask), "map"),
-        captioned_panel(
-            overlay(small, values, scale, opacity=opacity, seen=mask), f"overlay, at most {opacity:.0%} colour"
-        ),
+        captioned_panel(overlay(small, values, scale, seen=mask), f"overlay, at most {OPACITY:.0%} colour"),
     ]
     return under(captioned, 10) if w >= LONG * h else beside(captioned, 12)
 

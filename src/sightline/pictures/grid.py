@@ -52,9 +52,6 @@ def grid(
     column_labels: Sequence[str],
     shared_scale: bool,
     percentile: float | None = None,
-    colormap: str | None = None,
-    opacity: float = 0.7,
-    label: str = "",
 ) -> Image.Image:
     """Overlays in rows and columns, after the bare picture, and a note that says whether they share a colour scale.
 
@@ -63,17 +60,17 @@ def grid(
     """
     check_labels(rows, row_labels, column_labels)
     shown = [heat for row in rows for heat in row.shown()]
-    shared = scale_of(shown, percentile=percentile, colormap=colormap) if shared_scale else None
+    shared = scale_of(shown, percentile=percentile) if shared_scale else None
     cells = [
-        [text_block(name, ROW_LABEL, bold=True), *drawn_row(row, shared, percentile, colormap, opacity)]
+        [text_block(name, ROW_LABEL, bold=True), *drawn_row(row, shared, percentile)]
         for name, row in zip(row_labels, rows)
     ]
     header = [text_block(name, CELL, bold=True) for name in ("", "picture", *column_labels)]
     body = table([header, *cells], 14)
     if shared:
         every = np.concatenate([np.ravel(heat) for heat in shown])
-        body = beside([body, framed(legend(shared, CELL, LEGEND, label=label, heat=every), NORMAL)], 6)
-    return framed(under([body, note(rows, shared_scale, percentile, label, max(body.width, TEXT))], 12), 16)
+        body = beside([body, framed(legend(shared, CELL, LEGEND, heat=every), NORMAL)], 6)
+    return framed(under([body, note(rows, shared_scale, percentile, max(body.width, TEXT))], 12), 16)
 
 
 def check_labels(rows: Sequence[Row], row_labels: Sequence[str], column_labels: Sequence[str]) -> None:
@@ -89,9 +86,7 @@ def check_labels(rows: Sequence[Row], row_labels: Sequence[str], column_labels: 
             check_same_pixels(as_rgb(row.image), heat, row.seen)
 
 
-def drawn_row(
-    row: Row, shared: Scale | None, percentile: float | None, colormap: str | None, opacity: float
-) -> list[Image.Image]:
+def drawn_row(row: Row, shared: Scale | None, percentile: float | None) -> list[Image.Image]:
     """The bare picture and its overlays, each with its own colour bar unless the scale is shared."""
     picture = as_rgb(row.image)
     size = fitted(picture.shape[:2], CELL)
@@ -99,19 +94,17 @@ def drawn_row(
     mask = None if row.seen is None else resized_mask(row.seen, size)
     cells = [Image.fromarray(small)]
     for heat, shown in zip(row.heats, row.shown()):
-        scale = shared or scale_of(shown, percentile=percentile, colormap=colormap)
-        laid = Image.fromarray(overlay(small, resized_heat(heat, size), scale, opacity=opacity, seen=mask))
+        scale = shared or scale_of(shown, percentile=percentile)
+        laid = Image.fromarray(overlay(small, resized_heat(heat, size), scale, seen=mask))
         parts = [laid] if shared else [laid, bar(scale, max(size[1] - 20, 60), shown)]
         warning = words(shown)
         cells.append(under([beside(parts, 8), *([text_block(warning, CELL, size=SMALL)] if warning else [])], 4))
     return cells
 
 
-def note(rows: Sequence[Row], shared_scale: bool, percentile: float | None, label: str, width: int) -> Image.Image:
+def note(rows: Sequence[Row], shared_scale: bool, percentile: float | None, width: int) -> Image.Image:
     """What holds for the whole grid, in words."""
     said = [SHARED if shared_scale else OWN]
-    if label and not shared_scale:
-        said.append(f"Maps in: {label}.")
     if percentile is not None:
         said.append(f"Colours clipped at the {percentile:g}th percentile.")
     if any(row.seen is not None and not row.seen.all() for row in rows):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sightline.errors import InputError, MethodError
 from sightline.pictures.colour import Scale, colourise, position
 
+OPACITY = 0.7  # of the colours over a photograph
 UNSEEN = 96  # the grey of a map where the model saw nothing
 
 
@@ -18,7 +19,7 @@ def overlay(
     heat: NDArray[Any],
     scale: Scale,
     *,
-    opacity: float = 0.7,
+    opacity: float = OPACITY,
     seen: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
     """The picture (h, w, 3) with the map's colours over it, as strong as the value is large.
@@ -82,6 +83,11 @@ def as_rgb(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
             "Scale the values to 0..255, put the channels last and convert with .astype('uint8').",
         )
     return np.broadcast_to(image.reshape(*image.shape[:2], -1), (*image.shape[:2], 3))
+
+
+def visible(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels (h, w, c) as a person can see them: the mean of the channels, unless there are one or three."""
+    return image if image.shape[-1] in (1, 3) else np.rint(image.mean(axis=-1, keepdims=True)).astype(np.uint8)
 
 
 def check_same_pixels(picture: NDArray[np.uint8], heat: NDArray[Any], seen: NDArray[np.bool_] | None) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from PIL import Image, PngImagePlugin
@@ -42,15 +43,16 @@ def remove_leftover(part: Path) -> None:
         return
 
 
-def save_png(image: Image.Image, path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
-    """Writes the picture as PNG with `metadata` in its text chunks (iTXt, UTF-8).
+def save_png(image: Image.Image, path: str | os.PathLike[str], facts: Mapping[str, Any]) -> None:
+    """Writes the picture as PNG with `facts` in its text chunks (iTXt, UTF-8), JSON for what is no text.
 
     Keys are at most 79 Latin-1 characters. InputError: a place that cannot be written.
     """
-    facts = PngImagePlugin.PngInfo()
-    for key, text in metadata.items():
-        facts.add_itxt(key, text.encode("utf-8", "backslashreplace").decode())  # file names need not be UTF-8
-    write_whole(path, lambda file: image.save(file, "PNG", pnginfo=facts))
+    chunks = PngImagePlugin.PngInfo()
+    for key, value in {"Software": "sightline", **facts}.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        chunks.add_itxt(key, text.encode("utf-8", "backslashreplace").decode())  # file names need not be UTF-8
+    write_whole(path, lambda file: image.save(file, "PNG", pnginfo=chunks))
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -6,7 +6,6 @@ A stock of pictures is drawn once and shown turned and mirrored; accuracy is rea
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from sightline.errors import InputError, SightlineError
+from sightline.pictures import write_whole
 from sightline.worlds import World, find_world
 from sightline.worlds.nets import ring_counter
 
@@ -89,15 +89,8 @@ def accuracy(net: nn.Module, world: World, seeds: range) -> float:
 
 def write_weights(net: nn.Module, path: Path, facts: dict[str, str]) -> None:
     """Saves the weights as safetensors with facts in the header; the file is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file({key: value.contiguous() for key, value in net.state_dict().items()}, name, metadata=facts)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    content = save({key: value.contiguous() for key, value in net.state_dict().items()}, metadata=facts)
+    write_whole(path, lambda file: file.write(content))
 
 
 def tell(line: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from importlib import metadata
 
 import keras
-import numpy as np
 
 from sightline.errors import ModelError
 from sightline.frameworks.keras.load import fixed_size, load, with_weights
@@ -21,7 +20,7 @@ def fingerprint(model: keras.Model) -> str:
     found = hashlib.blake2b(digest_size=8)
     for variable in model.variables:
         found.update(variable.path.encode())
-        found.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).data)
+        found.update(keras.ops.convert_to_numpy(variable).tobytes())  # bfloat16 has no buffer
     return found.hexdigest()
 
 

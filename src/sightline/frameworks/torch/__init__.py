@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,7 +29,8 @@ def adapt(
             "a lazy model without weights was given.", "Run it once on an input of its own, then explain it."
         )
     on_gpu = any(p.is_cuda for p in model.parameters())
-    others = {name: torch.as_tensor(value) for name, value in (inputs or {}).items()}
+    given = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in (inputs or {}).items()}
+    others = {name: torch.as_tensor(value) for name, value in given.items()}  # a copy has no negative strides
     return TorchModel(model, others, input, output, chunk=32 if on_gpu else 4)
 
 
@@ -46,7 +48,7 @@ def place(model: nn.Module, device: str) -> None:
     """Move a model to a device; ModelError where torch cannot."""
     try:
         model.to(device)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without the device
         raise ModelError(
             f"device {device!r} was given: {error}", "Use cpu, cuda, cuda:1 or mps, if it is there."
         ) from None

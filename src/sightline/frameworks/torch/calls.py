@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from sys import maxsize
 from typing import Any
 
 import torch
@@ -52,7 +54,16 @@ def in_place(func: Func, args: Args, kwargs: Named) -> bool:
     """Whether a call overwrites its input."""
     name = getattr(func, "__name__", "")
     written = name.endswith("_") and not name.endswith("__")
-    return written or name.startswith("__i") or bool(kwargs.get("inplace")) or any(a is True for a in args)
+    flags = [*args[_flag_in_place(func) :][:1], kwargs.get("inplace")]
+    return written or name.startswith("__i") or any(flag is True for flag in flags)
+
+
+@cache
+def _flag_in_place(func: Func) -> int:
+    """Where `inplace` stands among the arguments; beyond all of them for a function without it."""
+    code = getattr(func, "__code__", None)
+    names = code.co_varnames[: code.co_argcount] if code else ()
+    return names.index("inplace") if "inplace" in names else maxsize
 
 
 def inputs(kind: str, args: Args) -> tuple[torch.Tensor, ...]:

@@ -15,12 +15,8 @@ from sightline.frameworks import Source
 from sightline.preprocessing import Preprocessing
 
 
-def load(kind: str, name: str, *, weights: str | None = None, trust: bool = False) -> Source:
+def load(name: str, *, weights: str | None = None, trust: bool = False) -> Source:
     """The torchvision model called `name`, with its published weights, those of a file, or "random" ones."""
-    if kind != "torchvision":
-        raise ModelError(
-            f"{kind}:{name} was given; PyTorch's loader knows torchvision:NAME.", "See `sightline --help`."
-        )
     from torchvision import models
 
     if name not in models.list_models():
@@ -50,7 +46,7 @@ def _published(name: str, weights: Any) -> nn.Module:
 
 def _preprocessing(weights: Any) -> Preprocessing | None:
     preset = weights.transforms()
-    if not hasattr(preset, "crop_size"):
+    if not hasattr(preset, "crop_size") or len(preset.crop_size) != 1:  # none for detection, two sides for video
         return None
     (resize,), (crop,) = preset.resize_size, preset.crop_size
     how = preset.interpolation.value
@@ -81,14 +77,22 @@ def _state(path: str, trust: bool) -> Mapping[str, torch.Tensor]:
 
             return _unwrapped(load_file(path), path)
         found = torch.load(path, map_location="cpu", weights_only=not trust)
-    except pickle.UnpicklingError:
-        raise UntrustedError(
-            f"weights {path!r} were given; reading them would run code that is in the file.",
-            "If you know who made it, allow that with trust=True (--trust); better, ask for a .safetensors file.",
-        ) from None
     except Exception as error:
-        raise ModelError(f"weights {path!r} were given; they cannot be read: {error}", "Check the file.") from None
+        refused = isinstance(error, pickle.UnpicklingError)  # also for a page of HTML, which torch takes for a pickle
+        if refused and _is_pickled(path):
+            raise UntrustedError(
+                f"weights {path!r} were given; reading them would run code that is in the file.",
+                "If you know who made it, allow that with trust=True (--trust); better, ask for a .safetensors file.",
+            ) from None
+        said = "PyTorch writes no file that begins like this." if refused else error
+        raise ModelError(f"weights {path!r} were given; they cannot be read: {said}", "Check the file.") from None
     return _unwrapped(found, path)
+
+
+def _is_pickled(path: str) -> bool:
+    """Whether a file begins as an archive of torch's or as a pickle, which may hold code."""
+    with Path(path).open("rb") as file:
+        return file.read(2).startswith((b"PK", b"\x80"))
 
 
 def _unwrapped(found: Any, path: str) -> Mapping[str, torch.Tensor]:
