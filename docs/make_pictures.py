@@ -29,7 +29,7 @@ TEN = (
 SLOW: dict[str, dict[str, Any]] = {  # a pass for each channel: at a layer with 320 of them instead of 1,280
     "score-cam": {"layer": "features.17"},
     "is-cam": {"layer": "features.17", "steps": 4},
-    "ss-cam": {"layer": "features.17", "samples": 4},
+    "ss-cam": {"layer": "features.17"},
 }
 FOLDER = Path(__file__).with_name("images")
 ASSETS = Path(os.environ.get("SIGHTLINE_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))

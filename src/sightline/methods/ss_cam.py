@@ -29,7 +29,8 @@ def ss_cam(
 
     The noise is added to the mask once it is as large as the image and between 0 and 1; `noise` is its standard
     deviation there. Shape (k, n, height, width) of the layer's own grid, not negative where the feature map is not. At
-    the paper's noise of 2 the masks are far outside of 0..1, and few samples leave much chance in the weights.
+    the paper's noise of 2 the masks are far outside of 0..1 and the weights nearly alike, which leaves little but the sum
+    of the channels: where these have both signs, it may point away from the object.
     """
     one = [slice(None)] * x.ndim
     one[model.channel] = slice(0, 1)
