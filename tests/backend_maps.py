@@ -45,7 +45,8 @@ def small_maps(nested: bool) -> dict[str, np.ndarray]:
 def _native(name: str, loaded: sl.Loaded, x: Any, few: dict[str, int]) -> np.ndarray:
     method = METHODS[name]
     params = settle_params(method, {key: v for key, v in few.items() if method.takes(key, {})})
-    return ask(Request(method, params, ["top"], None, None, 0.0), loaded, None, x).attribution
+    ((found, _),) = ask([Request(method, params, ["top"], None, None, 0.0)], loaded, None, x)
+    return found.attribution
 
 
 def photograph_maps(assets: Path) -> dict[str, np.ndarray]:

@@ -195,7 +195,8 @@ def attribution(model: Linear, method: str, **params: Any) -> np.ndarray:
     from sightline.params import settle_params
 
     request = Request(METHODS[method], settle_params(METHODS[method], params), ["top"], None, None, 0.0)
-    return ask(request, sl.load(model), None, model.array(X)).attribution[0]
+    ((found, _),) = ask([request], sl.load(model), None, model.array(X))
+    return found.attribution[0]
 
 
 def test_integrated_gradients_of_a_linear_model_is_weight_times_image(linear: Linear) -> None:

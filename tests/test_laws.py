@@ -55,7 +55,8 @@ def run(
     if chunk is not None:
         loaded = replace(loaded, model=replace(loaded.model, chunk=chunk))
     request = Request(method, settle_params(method, few | params), ["top", 2], layer, None, 0.0)
-    return ask(request, loaded, None, native(images, loaded.model))
+    ((found, _),) = ask([request], loaded, None, native(images, loaded.model))
+    return found
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +35,7 @@ class Counting:
 
 
 def passes(
-    model: Any, target: Any, method: str, images: np.ndarray, **options: Any
+    model: Any, target: Any, method: str | Sequence[str], images: np.ndarray, **options: Any
 ) -> list[tuple[bool, tuple[str, ...]]]:
     loaded = sl.load(model, labels=options.pop("labels", None))
     counting = Counting(loaded.model)
@@ -53,6 +54,43 @@ def test_what_the_first_pass_told_is_not_asked_again(method: str, count: int) ->
     """The scores of a method that takes no gradient, those of a question made of the scores, and which class is the top."""
     for target in ("top", 3):
         assert len(passes(asked()["classes"], target, method, IMAGES)) == count
+
+
+CAMS = (
+    *("eigen-cam", "grad-cam", "grad-cam-plus-plus", "xgrad-cam", "hires-cam", "layer-cam", "elementwise-grad-cam"),
+    *("eigen-grad-cam", "fem", "kpca-cam"),
+)
+
+
+def test_ten_cams_of_five_classes_share_one_pass() -> None:
+    """One forward pass and a backward one for each class; and each finds what it finds alone."""
+    model, classes = asked()["classes"], [0, 1, 2, 3, 4]
+    ((with_target, places),) = passes(model, classes, CAMS, IMAGES)
+    assert with_target
+    assert len(places) == 1
+    together = sl.explain(model, as_input(IMAGES), method=CAMS, target=classes)
+    for i, name in enumerate(CAMS):
+        alone = sl.explain(model, as_input(IMAGES), method=name, target=classes)
+        for one, other in zip(together[5 * i : 5 * i + 5], alone):
+            assert one.method == name
+            assert one.target == other.target
+            np.testing.assert_allclose(one.attribution, other.attribution, rtol=1e-6, atol=1e-9)
+
+
+def test_a_pass_is_shared_by_those_alone_that_ask_the_same() -> None:
+    """gradient and input-x-gradient share one; guided backprop bends it; each part of many images has its own."""
+    model = asked()["classes"]
+    three = ["gradient", "input-x-gradient", "guided-backprop", "grad-cam"]
+    assert [places for _, places in passes(model, 1, three, IMAGES)] == [
+        ("",),
+        ("",),
+        passes(model, 1, "grad-cam", IMAGES)[0][1],
+    ]
+    many = np.concatenate([IMAGES] * 20)
+    found = sl.explain(model, as_input(many), method=three, target=1)
+    for e in found:
+        for start in range(0, len(many), len(IMAGES)):
+            np.testing.assert_allclose(e.map[start : start + len(IMAGES)], e.map[: len(IMAGES)], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize(("model", "target"), [("binary", "top"), ("binary", 0), ("number", "up"), ("number", "down")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,22 +49,53 @@ class Found:
     outputs: np.ndarray
     head: str
     layer: str | None
+    notes: tuple[str, ...] = ()
 
 
-def ask(request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x: Array) -> Found:
-    """Run a method over the images `x`, a pass full of them at a time."""
-    asked = wanted(request.targets, loaded.labels, loaded.model.channel)
-    layer = _layer(request, loaded.model, x)
-    baselines = _baselines(request, loaded.model, preprocessing, x)
-    bound = bool(getattr(loaded.model, "others", None))  # its other inputs belong to these very images
-    size = x.shape[0] if bound else loaded.model.chunk
-    parts, count = [], x.shape[0]
-    for i in range(0, count, size):
-        rows = slice(i, min(i + size, count))
-        part = x if count <= size else x[rows, ...]
-        own = {**request.params, **{name: _each(partial(_rows, rows=rows), given) for name, given in baselines.items()}}
-        parts.append(_together([_part(request.method, own, Question(loaded.model, part, w), layer) for w in asked], 0))
-    return _together(parts, 1)
+def ask(
+    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+) -> list[tuple[Found, float]]:
+    """Run methods over the images `x`, a pass full of them at a time: what each found, and how many seconds it took.
+
+    All have the same targets, and a pass that several of them need is made once, for the first of them.
+    """
+    asked = wanted(requests[0].targets, loaded.labels, loaded.model.channel)
+    settled = [_settled(request, loaded.model, preprocessing, x) for request in requests]
+    parts: list[list[Found]] = [[] for _ in requests]
+    seconds = [0.0] * len(requests)
+    for rows in _passes(loaded.model, x):
+        part = x if rows is None else x[rows, ...]
+        questions = [Question(loaded.model, part, each) for each in asked]
+        for i in _in_order(requests):
+            start = time.perf_counter()
+            layer, baselines = settled[i]
+            own = {name: _each(partial(_rows, rows=rows), given) for name, given in baselines.items()}
+            options = {**requests[i].params, **own}
+            parts[i].append(_together([_part(requests[i].method, options, q, layer) for q in questions], 0))
+            seconds[i] += time.perf_counter() - start
+    return [(_together(found, 1), time_taken) for found, time_taken in zip(parts, seconds)]
+
+
+def _passes(model: Model, x: Array) -> list[slice | None]:
+    """The rows of each pass full of images; None where one pass takes all."""
+    bound = bool(getattr(model, "others", None))  # its other inputs belong to these very images
+    count, size = x.shape[0], model.chunk
+    if bound or count <= size:
+        return [None]
+    return [slice(i, min(i + size, count)) for i in range(0, count, size)]
+
+
+def _in_order(requests: Sequence[Request]) -> list[int]:
+    """Methods that take gradients first: their pass tells the others what they need, and not the other way round."""
+    return sorted(
+        range(len(requests)), key=lambda i: "gradient" not in requests[i].method.base(requests[i].params).needs
+    )
+
+
+def _settled(
+    request: Request, model: Model, preprocessing: Preprocessing | None, x: Array
+) -> tuple[Layer | None, dict[str, Array | tuple[Array, ...]]]:
+    return _layer(request, model, x), _baselines(request, model, preprocessing, x)
 
 
 def _layer(request: Request, model: Model, x: Array) -> Layer | None:
@@ -107,8 +139,8 @@ def _each(change: Callable[[Array], Array], given: Array | tuple[Array, ...]) ->
     return tuple(map(change, given)) if isinstance(given, tuple) else change(given)
 
 
-def _rows(a: Array, rows: slice) -> Array:
-    return a if a.shape[0] == 1 else a[rows, ...]
+def _rows(a: Array, rows: slice | None) -> Array:
+    return a if rows is None or a.shape[0] == 1 else a[rows, ...]
 
 
 def _part(method: Method, options: dict[str, Any], question: Question, layer: Layer | None) -> Found:
@@ -131,6 +163,7 @@ def _part(method: Method, options: dict[str, Any], question: Question, layer: La
         to_numpy(question.outputs),
         question.head,
         layer.name if layer else None,
+        question.notes,
     )
 
 
@@ -154,4 +187,5 @@ def _together(parts: Sequence[Found], axis: int) -> Found:
         np.concatenate([part.outputs for part in parts], axis=0) if axis else first.outputs,
         first.head,
         first.layer,
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )

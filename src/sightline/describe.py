@@ -57,6 +57,7 @@ def describe(
             preprocessing=str(preprocessing) if preprocessing and given.preprocessed else None,
             notes=(
                 *loaded.notes,
+                *found.notes,
                 *end_of_the_model(found.outputs, found.head),
                 *_blindness(request, found.checks, k),
             ),

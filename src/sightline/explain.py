@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -81,12 +80,13 @@ def explain(
     requests = _requests(method, params, target, layer, reduce, smooth)
     preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
     given = take(images, loaded.model, preprocessing, max_pixels)
-    answers = []
-    for request in requests:
-        start = time.perf_counter()
-        with refusals(loaded.name, tuple(given.x.shape)):
-            found = ask(request, loaded, preprocessing, given.x)
-        answers += describe(request, found, loaded, preprocessing, given, top, time.perf_counter() - start)
+    with refusals(loaded.name, tuple(given.x.shape)):
+        found = ask(requests, loaded, preprocessing, given.x)
+    answers = [
+        answer
+        for request, (each, seconds) in zip(requests, found)
+        for answer in describe(request, each, loaded, preprocessing, given, top, seconds)
+    ]
     many = not isinstance(method, str) or isinstance(target, list | tuple) or len(answers) > 1
     return answers if many else answers[0]
 

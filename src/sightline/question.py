@@ -51,8 +51,10 @@ class Question:
     wanted: Wanted
     outputs: Array = None
     head: str = ""
+    notes: tuple[str, ...] = ()
     _score: Array = None
     _settled: Settled | None = field(default=None, repr=False)
+    _traces: list[Trace] = field(default_factory=list, repr=False)  # of passes of `x` itself
 
     @property
     def channel(self) -> int:
@@ -85,8 +87,24 @@ class Question:
         """The model's own pass, the targets put in where a method asks with `Asked`."""
         asked = isinstance(target, Asked)
         itself = asked and not target.changes
-        if self._settled is not None and x is self.x and itself and not at and not edit and rule is None:
-            return Trace(self.outputs, self.score(), head=self.head)  # known already
+        plain = x is self.x and not edit and rule is None and (itself or target is None)
+        if plain and (known := self._known_trace(at, asked)) is not None:
+            return known
+        trace = self._run(x, at, edit, target, rule, memory)
+        if plain and len(at) == 1:
+            self._traces.append(trace)
+        return trace
+
+    def _known_trace(self, at: Sequence[Place], asked: bool) -> Trace | None:
+        """What an earlier pass has told already: another method's, or of the scores alone."""
+        if self._settled is not None and asked and not at:
+            return Trace(self.outputs, self.score(), head=self.head)
+        told = (trace for trace in self._traces if set(at) <= set(trace.grads if asked else trace.values))
+        return next(told, None) if at else None
+
+    def _run(self, x: Array, at: Sequence[Place], edit: Any, target: Any, rule: Rule | None, memory: Any) -> Trace:
+        asked = isinstance(target, Asked)
+        itself = asked and not target.changes
         if self._settled is None and x is self.x and not edit:
             guess = self.wanted.guess(x) if asked else target
             if guess is not None or not asked:
@@ -98,8 +116,11 @@ class Question:
         return self.model.run(x, at=at, edit=edit, target=put, rule=rule, memory=memory)
 
     def remember(self, x: Array, place: Place) -> Any:
-        """The model's own memory."""
-        return self.model.remember(x, place)
+        """The model's own memory; a note where it has none."""
+        memory = self.model.remember(x, place)
+        if memory is None:
+            self.notes = (f"each pass was made as a whole: nothing before {place!r} could be kept",)
+        return memory
 
     def target(self) -> Target:
         """The targets; by one bare pass, if none has told them yet."""
