@@ -156,6 +156,7 @@ class Linear:
         edit: Mapping[str, Any] | None = None,
         target: sl.Target | None = None,
         rule: Any = None,
+        memory: Any = None,
     ) -> sl.Trace:
         xp, n = namespace(x), x.shape[0]
         outputs = xp.matmul(xp.reshape(x, (n, -1)), xp.reshape(self.w, (self.w.shape[0], -1)).T) + self.b

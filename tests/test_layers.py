@@ -130,6 +130,8 @@ TORCHVISION = {
     "squeezenet1_1": ("classifier.2",),  # its last convolution is behind the "features"
     "efficientnet_b0": ("features",),
 }
+TORCHVISION["maxvit_t"] = ("blocks.3",)  # windows and their tokens are no grid
+TORCHVISION["swin_v2_t"] = ("permute",)
 TORCHVISION["swin_t"] = (
     "permute",
 )  # the last normalisation, turned to channels first; (height, width, channels) before
@@ -141,7 +143,8 @@ def test_default_layer_of_well_known_nets(name: str) -> None:
     if FRAMEWORK == "torch":
         from torchvision import models
 
-        assert cam_layer(models.get_model(name, weights=None), 64) in TORCHVISION[name]
+        side = 224 if name == "maxvit_t" else 64
+        assert cam_layer(models.get_model(name, weights=None), side) in TORCHVISION[name]
     else:
         import keras
 
@@ -173,6 +176,49 @@ def test_each_layer_of_a_swin_transformer_has_its_own_axis_of_channels() -> None
     assert first.attribution.shape == (1, 2, 3)
     assert first.attribution.max() > 0
     np.testing.assert_allclose(first.attribution, last.attribution, rtol=1e-4, atol=1e-6 * last.attribution.max())
+
+
+@pytest.mark.skipif(FRAMEWORK != "torch", reason="the transformer is one of PyTorch's")
+@pytest.mark.parametrize("side", [(32, 32), (32, 48)])
+@pytest.mark.parametrize("registers", [0, 1, 4])
+def test_a_transformers_tokens_have_a_grid_and_its_last_layer_is_one_that_the_class_still_asks(
+    side: tuple[int, int], registers: int
+) -> None:
+    """Behind the last attention the score hangs on the token of the class alone: a CAM there is zero everywhere."""
+    import torch
+
+    from token_nets import SmallViT
+
+    torch.manual_seed(0)
+    net = SmallViT(registers).double().eval()
+    image = torch.randn(2, 3, *side, dtype=torch.float64)
+    known = {layer.name: layer for layer in sl.load(net).model.places(image)}
+    rows, columns = side[0] // 8, side[1] // 8
+    assert (known["blocks.1"].grid, known["blocks.1"].extra) == ((rows, columns), registers)
+    assert known["blocks.1"].dead == (registers > 0)
+    e = sl.explain(net, image, method="grad-cam", target=2)
+    assert e.layer == ("blocks.1.norm1" if registers else "norm")
+    value, gradient = by_hand(net, e.layer, image, 2)
+    weights = gradient[:, registers:].mean(1, keepdim=True)
+    expected = (weights * value[:, registers:]).sum(-1).clamp(min=0).reshape(2, rows, columns).numpy()
+    assert expected.max() > 0
+    np.testing.assert_allclose(e.attribution, expected, rtol=1e-6, atol=1e-9)
+    kept = sl.explain(net, image, method="recipro-cam", target=2).attribution
+    assert kept.shape == (2, rows, columns)
+    assert kept.max() > 0
+
+
+def by_hand(net: Any, name: str | None, image: Any, target: int) -> tuple[Any, Any]:
+    """The value at a module of a copy, and the gradient of a score there."""
+    import copy
+
+    import torch
+
+    kept: list[Any] = []
+    net = copy.deepcopy(net)
+    net.get_submodule(str(name)).register_forward_hook(lambda m, x, y: kept.append(y))
+    score = net(image)[:, target].sum()
+    return kept[0].detach(), torch.autograd.grad(score, kept[0])[0]
 
 
 @pytest.mark.parametrize("head", ["sigmoid", "softmax"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
+from sightline.arrays import Array, namespace, to_numpy
 from sightline.errors import LayerError, nearest
-from sightline.model import Layer
+from sightline.model import Layer, Model, Target
 
 
 def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
@@ -57,16 +59,66 @@ def last_grid(layers: Sequence[Layer]) -> Layer:
     pooling, which leaves the shape as it is, come after. A softmax or sigmoid at the end of a segmentation is none: the
     score comes before it. Raises LayerError where no layer has a grid.
     """
-    last = next((layer for layer in reversed(layers) if layer.weighted and layer.grid and not _ends(layer)), None)
+    last = next((layer for layer in reversed(layers) if layer.weighted and _maps(layer)), None)
     if last is None:
         raise LayerError(
             "a model was given in which no layer with weights has a height and width.",
             "Use a method that needs no layer, such as gradient or integrated-gradients.",
         )
     at = next(i for i, layer in enumerate(layers) if layer is last)
-    same_size = takewhile(lambda layer: layer.grid == last.grid and not _ends(layer), layers[at:])
+    same_size = takewhile(lambda layer: layer.grid == last.grid, filter(_maps, layers[at:]))
     return [*same_size][-1]
 
 
-def _ends(layer: Layer) -> bool:
-    return layer.kind in _HEADS or layer.activation in _HEADS
+def _maps(layer: Layer) -> bool:
+    """Whether the layer has a grid on which the score hangs, and is not the end itself."""
+    return bool(layer.grid) and not layer.dead and layer.kind not in _HEADS and layer.activation not in _HEADS
+
+
+_MOST = 8  # tokens beside those of the grid: of the class, of a teacher, registers
+
+
+def token_grid(shape: tuple[int, ...], known: Sequence[Layer]) -> tuple[int, int] | None:
+    """Rows and columns of a shape (tokens, channels), from the grids of earlier layers; None where none of them fits.
+
+    Tokens are as many as the cells of the latest such grid, or of one merged by two again and again, or a few more.
+    """
+    if len(shape) != 2:
+        return None
+    merged = _merged(known)
+    more = [shape[0] - h * w for h, w in merged]
+    fitting = [(extra, i) for i, extra in enumerate(more) if 0 <= extra <= min(_MOST, (shape[0] - 1) // 3)]
+    return merged[min(fitting)[1]] if fitting else None
+
+
+def is_window(layer: Layer, known: Sequence[Layer]) -> bool:
+    """Whether what looks like a grid is windows and their tokens: channels last, or a line, and no earlier grid fits."""
+    like_one = len(layer.shape) == 3 and (layer.channel == -1 or 1 in (layer.grid or ()))
+    return like_one and layer.grid not in _merged(known)
+
+
+def _merged(known: Sequence[Layer]) -> list[tuple[int, int]]:
+    """The grids of earlier layers, the latest first, each with what it is when halved again and again."""
+    grids = list(dict.fromkeys(layer.grid for layer in reversed(known) if layer.grid and not layer.dead))
+    return [(-(-h >> k), -(-w >> k)) for h, w in grids for k in range(6)]
+
+
+def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, those with more tokens than cells told apart: whether any cell of theirs still reaches the outputs."""
+    asked = [layer.name for layer in layers if layer.extra][-_LATEST:]
+    if not asked:
+        return list(layers)
+    grads = model.run(x, at=asked, target=Target(_energy)).grads
+    dead = {
+        layer.name for layer in layers if layer.name in grads and not to_numpy(layer.spatial(grads[layer.name])).any()
+    }
+    return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
+
+
+_LATEST = 24
+
+
+def _energy(outputs: Array) -> Array:
+    """A score on which all outputs tell: (1, n)."""
+    xp = namespace(outputs)
+    return xp.sum(outputs * outputs + outputs, axis=tuple(range(1, len(outputs.shape))))[None]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
+
+import numpy as np
 
 from sightline.arrays import Array, namespace, tile
 
@@ -33,6 +36,8 @@ class Layer:
     weighted: bool = False  # it has parameters of its own
     parameters: tuple[Place, ...] = ()  # the places of these
     activation: str = ""  # the activation that it applies itself, "relu", after its weights if it has any
+    tokens: tuple[int, int] | None = None  # rows and columns of a shape (tokens, channels); others come before them
+    dead: bool = False  # no map for a CAM: windows, or a grid none of whose cells the score hangs on
     made_by: weakref.ref[Any] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -44,13 +49,28 @@ class Layer:
     def grid(self) -> tuple[int, int] | None:
         """Height and width of the feature map; None where the layer has none."""
         if len(self.shape) != 3:
-            return None
+            return self.tokens
         height, width = (side for axis, side in enumerate(self.shape) if axis - 3 != self.channel)
         return (height, width) if height * width > 1 else None
 
     def spatial(self, a: Array) -> Array:
         """`a` (..., *shape) with its axes in the order (..., height, width, channels)."""
-        return a if self.channel == -1 else namespace(a).moveaxis(a, self.channel, -1)
+        if self.tokens is None:
+            return a if self.channel == -1 else namespace(a).moveaxis(a, self.channel, -1)
+        grid = a[..., self.extra :, :]
+        return namespace(a).reshape(grid, (*grid.shape[:-2], *self.tokens, grid.shape[-1]))
+
+    @property
+    def extra(self) -> int:
+        """Tokens that are no cells of the grid: of the class, of a teacher, registers."""
+        return self.shape[0] - math.prod(self.tokens) if self.tokens else 0
+
+    def upon(self, masks: np.ndarray) -> np.ndarray:
+        """Masks (..., height, width) as they meet values of the layer: with an axis of channels, other tokens kept."""
+        if self.tokens is None:
+            return np.expand_dims(masks, self.channel)
+        cells = masks.reshape(*masks.shape[:-2], -1, 1)
+        return np.concatenate([np.ones((*cells.shape[:-2], self.extra, 1)), cells], axis=-2)
 
 
 @dataclass(frozen=True)

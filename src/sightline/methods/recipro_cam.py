@@ -30,7 +30,7 @@ def recipro_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Arra
 
     def alone(cells: list[int]) -> Array:
         masks = np.eye(height * width)[cells].reshape(-1, height, width)
-        return xp.where(like(np.expand_dims(masks, (1, layer.channel)), value) > 0, value, xp.zeros_like(value))
+        return xp.where(like(layer.upon(masks[:, None]), value) > 0, value, xp.zeros_like(value))
 
     tails = stream(Tail(model, layer, x), value, range(height * width), alone, target=target)
     scores = xp.moveaxis(xp.concat([trace.score for _, trace in tails], axis=1), 1, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +17,7 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
+from sightline.layers import token_grid, without_dead_grids
 from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, rows_of
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
@@ -74,7 +75,11 @@ class KerasModel:
             met = self.engine.survey(self.model, Ask(self.ends), arrays).met
             image = Layer("", "input", tuple(x.shape[1:]), self.channel)
             shaped = [(place, op, shape[1:]) for place, op, shape in met if shape and None not in shape]
-            return [image, *(_layer(place, op, shape, self.channel) for place, op, shape in shaped)]
+            layers = [image]
+            for place, op, shape in shaped:
+                tokens = token_grid(shape, layers)
+                layers.append(replace(_layer(place, op, shape, self.channel), tokens=tokens))
+            return without_dead_grids(self, x, layers)
 
         key = ("places", self.ends, tuple(x.shape), fingerprint(self.model))
         return list(remembered(self.model, key, survey))
@@ -144,7 +149,9 @@ def _layer(place: Place, op: Operation, shape: tuple[int, ...], image_channel: i
     first = order == "channels_first" if order else image_channel != -1
     channel = -3 if first and len(shape) == 3 else -1
     own = tuple(f"={place}/{variable.name}" for variable in own_variables(op))
-    return Layer(place, type(op).__name__.lower(), shape, channel, bool(own), own, _activation(op), weakref.ref(op))
+    return Layer(
+        place, type(op).__name__.lower(), shape, channel, bool(own), own, _activation(op), made_by=weakref.ref(op)
+    )
 
 
 def _activation(op: Operation) -> str:

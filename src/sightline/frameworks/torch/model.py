@@ -20,6 +20,7 @@ from sightline.frameworks.torch.replay import Memory, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped, usable
 from sightline.frameworks.torch.twin import Seen, twin
 from sightline.frameworks.torch.watch import Watch
+from sightline.layers import is_window, token_grid, without_dead_grids
 from sightline.model import Edit, Layer, Place, Rule, Target, Trace, rows_of
 
 _LAYERS: weakref.WeakKeyDictionary[nn.Module, dict[Any, list[Layer]]] = weakref.WeakKeyDictionary()
@@ -58,7 +59,8 @@ class TorchModel:
         key = (self.input, tuple(x.shape[1:]), others, _structure(self.module))
         layers = known.get(key)
         if layers is None:
-            layers = self._meet(x if self.others else x[:1])
+            images = x if self.others else x[:1]
+            layers = without_dead_grids(self, images, self._meet(images))
             known.clear()
             known[key] = layers
         return list(layers)
@@ -79,8 +81,11 @@ class TorchModel:
                 place = name if calls[name] == 1 else f"{name}:{calls[name]}"
                 own = tuple(f"={name}.{key}" for key, _ in m.named_parameters(recurse=False))
                 kind, shape = type(m).__name__.lower(), tuple(tensor.shape[1:])
-                axis = channel_axis(m, shape, axes)
-                layers.append(Layer(place, kind, shape, axis, bool(own), own, made_by=originals.get(name)))
+                axis, tokens = channel_axis(m, shape, axes), None
+                if len(tensor) == len(x):
+                    tokens = token_grid(shape, layers)
+                layer = Layer(place, kind, shape, axis, bool(own), own, tokens=tokens, made_by=originals.get(name))
+                layers.append(replace(layer, dead=is_window(layer, layers)))
 
         for name, m in module.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule):

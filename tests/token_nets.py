@@ -1,0 +1,41 @@
+"""A small vision transformer, with a token of the class and registers or with a mean over its tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    """Attention and a layer of its own for each token, each behind a normalisation and beside a skip."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        a = self.norm1(x)
+        x = x + self.attention(a, a, a, need_weights=False)[0]
+        return x + self.mlp(self.norm2(x))
+
+
+class SmallViT(nn.Module):
+    """Patches of 8 pixels; `registers` tokens before them, the first of which is that of the class; none: their mean."""
+
+    def __init__(self, registers: int = 1, width: int = 16, depth: int = 2, classes: int = 5) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, width, 8, stride=8)
+        self.first = nn.Parameter(torch.randn(1, registers, width))
+        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        count = self.first.shape[1]
+        x = torch.cat([self.first.expand(len(x), -1, -1), x], 1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        return self.head(x[:, 0] if count else x.mean(1))
