@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from sightline.baselines import NAMES, baseline_for, specs_of
 from sightline.errors import MethodError
 from sightline.layers import choose_layer
 from sightline.load import Loaded
+from sightline.memory import halved, out_of_memory
 from sightline.method import Baselines, Method
 from sightline.model import Layer, Model
 from sightline.preprocessing import Preprocessing
@@ -57,8 +58,23 @@ def ask(
 ) -> list[tuple[Found, float]]:
     """Run methods over the images `x`, a pass full of them at a time: what each found, and how many seconds it took.
 
-    All have the same targets, and a pass that several of them need is made once, for the first of them.
+    All have the same targets, and a pass that several of them need is made once, for the first of them. Where memory
+    does not last, all is done again with half as many images in a pass, which changes no map; the answers say so.
     """
+    try:
+        return _asked(requests, loaded, preprocessing, x)
+    except Exception as error:
+        if loaded.model.chunk == 1 or not out_of_memory(error):
+            raise
+    model = halved(loaded.model)
+    note = f"memory did not last for more than {model.chunk} images in a pass"
+    found = ask(requests, replace(loaded, model=model), preprocessing, x)
+    return [(replace(each, notes=each.notes or (note,)), seconds) for each, seconds in found]
+
+
+def _asked(
+    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+) -> list[tuple[Found, float]]:
     asked = wanted(requests[0].targets, loaded.labels, loaded.model.channel)
     settled = [_settled(request, loaded.model, preprocessing, x) for request in requests]
     parts: list[list[Found]] = [[] for _ in requests]

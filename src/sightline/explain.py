@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from sightline import methods as _methods  # noqa: F401  enters every method
@@ -14,12 +15,11 @@ from sightline.explanation import Explanation
 from sightline.images import MAX_PIXELS
 from sightline.inputs import is_input, take
 from sightline.load import load, preprocessing_for
+from sightline.memory import as_bytes, fitted, out_of_memory
 from sightline.method import AtLeast, Method, find
 from sightline.params import check_number, settle_params
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import check_reduction
-
-_MEMORY = ("out of memory", "can't allocate memory", "OOM when allocating", "RESOURCE_EXHAUSTED")  # frameworks' words
 
 
 def explain(
@@ -38,6 +38,7 @@ def explain(
     device: str | None = None,
     trust: bool = False,
     max_pixels: int = MAX_PIXELS,
+    memory: str | int | None = None,
     random_state: int = 0,
     reduce: str | None = None,
     smooth: float = 0.0,
@@ -54,7 +55,8 @@ def explain(
     method then explains the layer's output instead of the image. `reduce`: how channels become one number a pixel
     ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default; a map without channels, such
     as a CAM's, has nothing to reduce). `smooth`: standard
-    deviation in pixels of a Gaussian over the map. `top`: how many of the highest classes the answer lists. Other
+    deviation in pixels of a Gaussian over the map. `memory`: how much the layers' values of a pass may take, "2GB"; without
+    it, half of what is free. `top`: how many of the highest classes the answer lists. Other
     options go to the methods that have them. Raises a SightlineError for every mistake.
 
     >>> from sightline.worlds import find_world
@@ -77,10 +79,12 @@ def explain(
     check_reduction(reduce)
     smooth, top = check_number("smooth", smooth, float, AtLeast(0)), check_number("top", top, int, AtLeast(0))
     params["random_state"] = check_number("random_state", random_state, int, AtLeast(0))
+    limit = as_bytes(memory)
     requests = _requests(method, params, target, layer, reduce, smooth)
     preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
     given = take(images, loaded.model, preprocessing, max_pixels)
     with refusals(loaded.name, tuple(given.x.shape)):
+        loaded = replace(loaded, model=fitted(loaded.model, given.x, limit))
         found = ask(requests, loaded, preprocessing, given.x)
     answers = [
         answer
@@ -130,10 +134,10 @@ def refusals(name: str, shape: tuple[int, ...]) -> Iterator[None]:
     except SightlineError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY):
+        if out_of_memory(error):
             raise ModelError(
                 f"{name} ran out of memory on an input of shape {shape}.",
-                "Give fewer images at a time or smaller ones, or another device= (--device).",
+                "Give smaller images, or another device= (--device).",
             ) from error
         said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(

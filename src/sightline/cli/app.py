@@ -79,6 +79,7 @@ def explain(
     input: Input = None,
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same map.")] = 0,
     max_pixels: Annotated[int, Option(min=1, metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
+    memory: Annotated[str | None, Option(metavar="SIZE", help="What the layers of a pass may take: 2GB.")] = None,
     trust: Trust = False,
     colormap: Annotated[str | None, Option(metavar="NAME", help="One of Matplotlib's; default by the map.")] = None,
     debug: Debug = False,
@@ -92,6 +93,7 @@ def explain(
         "reduce": reduce,
         "random_state": random_state,
         "max_pixels": max_pixels,
+        "memory": memory,
         "top": top,
         **settings(set_ or ()),
     }

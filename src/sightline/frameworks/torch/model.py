@@ -52,6 +52,12 @@ class TorchModel:
         narrow = own is not None and own.dtype != torch.float64
         return narrow and any(p.ndim == 4 for p in self.module.parameters())
 
+    @property
+    def free(self) -> int | None:
+        """Bytes that are free on a GPU; None elsewhere."""
+        device = device_of(self.module)
+        return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
     def places(self, x: torch.Tensor) -> list[Layer]:
         """The layers of the module as one pass of the first image meets them; remembered for the latest inputs."""
         known = _LAYERS.setdefault(self.module, {})

@@ -1,0 +1,70 @@
+"""How many images go into a pass: as many as are quick, no more than fit into memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sightline.arrays import Array
+from sightline.errors import InputError
+from sightline.model import Layer, Model
+
+_WORDS = ("out of memory", "can't allocate memory", "OOM when allocating", "RESOURCE_EXHAUSTED")  # frameworks' words
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_SMALL = 3 * 512 * 512  # values of an image of which any usual number fits: nothing need be estimated
+_SHARE = 0.5  # of what is free
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a framework says that there is no memory left."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
+
+
+def as_bytes(given: str | int | None) -> int | None:
+    """A number of bytes out of "2GB", "500 MiB" or a number; InputError for anything else.
+
+    >>> as_bytes("2GB"), as_bytes("0.5 MiB"), as_bytes(None)
+    (2000000000, 524288, None)
+    """
+    if given is None:
+        return None
+    parts = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?)?b?\s*", str(given).lower())
+    if parts is None or float(parts[1]) == 0:
+        raise InputError(f"memory={given!r} was given; expected a number of bytes.", "Write it like 2GB or 500MB.")
+    return int(float(parts[1]) * _UNITS[parts[2] or ""])
+
+
+def fitted(model: Model, x: Array, limit: int | None) -> Model:
+    """The model with passes of so many images that what its layers give, and their gradients, stay within `limit` bytes.
+
+    Without a limit it is half of what is free, asked for large images only. One image is the least.
+    """
+    if limit is None and math.prod(x.shape[1:]) <= _SMALL:
+        return model
+    free = limit or _SHARE * _free(model)
+    size = getattr(x.dtype, "itemsize", None) or x.dtype.size  # TensorFlow's own name for it
+    one = 2 * size * sum(math.prod(layer.shape) for layer in _innermost(model.places(x)))
+    fitting: Any = replace(model, chunk=max(1, min(model.chunk, int(free // one))))  # type: ignore[type-var]
+    return fitting  # type: ignore[no-any-return]
+
+
+def halved(model: Model) -> Model:
+    """The model with half as many images in a pass."""
+    smaller: Any = replace(model, chunk=model.chunk // 2)  # type: ignore[type-var]
+    return smaller  # type: ignore[no-any-return]
+
+
+def _innermost(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers that have no others inside: what holds others gives what the last of them gave."""
+    outer = {name.rpartition(mark)[0] for layer in layers for mark in "./" if mark in (name := layer.name)}
+    return [layer for layer in layers if layer.name not in outer]
+
+
+def _free(model: Model) -> float:
+    """Bytes that are free on the model's device."""
+    told = getattr(model, "free", None)
+    return told if told is not None else os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
