@@ -48,11 +48,11 @@ def load(
 ) -> Loaded:
     """A model ready for `explain`: from a spec, a framework's own model, or a `Loaded` one.
 
-    A spec is "torchvision:NAME", "keras:NAME", "world:NAME/VARIANT", a .keras or .h5 file, or "package.module:factory";
-    `weights` a file for its weights (which voids the preprocessing that the spec carries). `labels` are the classes'
-    names, a file with one a line, or "imagenet". Of a model with several inputs, `input` names the one explained and
-    `inputs` gives the others' values; of one with several outputs, `output` names the one explained. `trust` allows
-    files that run code. Raises ModelError, UntrustedError, InputError.
+    A spec is "torchvision:NAME", "timm:NAME", "hf:OWNER/NAME", "keras:NAME", "world:NAME/VARIANT", a .keras or .h5
+    file, or "package.module:factory"; `weights` a file for its weights (which voids the preprocessing that the spec
+    carries). `labels` are the classes' names, a file with one a line, or "imagenet". Of a model with several inputs,
+    `input` names the one explained and `inputs` gives the others' values; of one with several outputs, `output` names
+    the one explained. `trust` allows files that run code. Raises ModelError, UntrustedError, InputError.
 
     >>> load("world:fish-scales/rings").labels[:2]
     ('1 ring', '2 rings')
@@ -73,6 +73,8 @@ def load(
     else:
         _refuse("a model with an adapter of its own", "Do that in the adapter.", weights=weights, device=device, **ends)
         return _told_anew(_foreign(model), preprocess, labels)
+    if output is None:
+        ends["output"] = source.output
     adapter = frameworks.adapt(source.model, **ends)
     found = Loaded(
         adapter,
@@ -117,6 +119,8 @@ def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
     suffix = Path(spec).suffix.lower()
     if kind == "torchvision":
         source = frameworks.room("torch").load(name, weights=weights, trust=trust)
+    elif kind in ("timm", "hf"):
+        source = frameworks.room("torch").HUBS[kind](name, weights=weights, trust=trust)
     elif kind == "keras":
         source = frameworks.room("keras").load(kind, name, weights=weights, trust=trust)
     elif suffix in (".keras", ".h5"):
@@ -134,7 +138,8 @@ def _from_spec(spec: str, weights: str | None, trust: bool) -> Source:
     else:
         raise ModelError(
             f"{spec!r} was given as the model; it is no spec and no file with a model.",
-            "Write torchvision:NAME, keras:NAME, world:NAME/VARIANT, package.module:factory, or a .keras or .h5 file.",
+            "Write torchvision:NAME, timm:NAME, hf:OWNER/NAME, keras:NAME, world:NAME/VARIANT, package.module:factory, "
+            "or a .keras or .h5 file.",
         )
     return source  # type: ignore[no-any-return]
 

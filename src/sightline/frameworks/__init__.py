@@ -25,6 +25,7 @@ class Source:
     labels: tuple[str, ...] = ()
     size: tuple[int, int, int] | None = None  # height, width, channels, where the model fixes them
     notes: tuple[str, ...] = ()  # what was assumed, for the answer
+    output: str | None = None  # which output is explained, where the library gives several
 
 
 def framework_of(model: Any) -> str | None:

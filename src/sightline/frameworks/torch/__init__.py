@@ -11,9 +11,12 @@ import torch
 from torch import nn
 
 from sightline.errors import ModelError
+from sightline.frameworks.torch.hubs import load_hf, load_timm
 from sightline.frameworks.torch.load import load as load
 from sightline.frameworks.torch.load import with_weights as with_weights
 from sightline.frameworks.torch.model import TorchModel
+
+HUBS = {"timm": load_timm, "hf": load_hf}
 
 
 def adapt(

@@ -1,0 +1,98 @@
+"""Models of timm and of Hugging Face's transformers, with the preprocessing and the names that they carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from sightline.errors import ModelError, nearest
+from sightline.frameworks import Source
+from sightline.frameworks.torch.load import with_weights
+from sightline.labels import read_labels
+from sightline.preprocessing import Preprocessing
+
+_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+def load_timm(name: str, *, weights: str | None = None, trust: bool = False) -> Source:
+    """The timm model called `name`, with its published weights, those of a file, or "random" ones."""
+    timm = _library("timm", f"timm:{name}")
+    if not timm.is_model(name.partition(".")[0]):
+        hint = nearest(name, timm.list_models(), "timm.list_models()")
+        raise ModelError(f"timm:{name} was given; timm has no model of that name.", hint)
+    module = _made(f"timm:{name}", lambda: timm.create_model(name, pretrained=weights is None))
+    pre = timm_preprocessing(timm.data.resolve_model_data_config(module)) if weights is None else None
+    labels = tuple(read_labels("imagenet")) if module.num_classes == 1000 else ()
+    return Source(_weighted(module, weights, trust), f"timm:{name}", pre, labels)
+
+
+def timm_preprocessing(config: Mapping[str, Any]) -> Preprocessing | None:
+    """What timm does to a picture before a model of that configuration; None where it is no resize and crop."""
+    height, width = config["input_size"][1:]
+    mode = config.get("crop_mode") or "center"
+    if mode not in ("center", "squash") or (mode == "center" and height != width):
+        return None
+    sides = tuple(math.floor(side / config["crop_pct"]) for side in (height, width))
+    resize = sides[0] if mode == "center" else sides
+    own = {"mean": tuple(config["mean"]), "std": tuple(config["std"]), "interpolation": config["interpolation"]}
+    return Preprocessing(resize, (height, width), **own)
+
+
+def load_hf(name: str, *, weights: str | None = None, trust: bool = False) -> Source:
+    """The image classifier OWNER/NAME of Hugging Face, or of a folder that transformers has saved."""
+    transformers = _library("transformers", f"hf:{name}")
+    kind, spec = transformers.AutoModelForImageClassification, f"hf:{name}"
+    if weights is None:
+        module = _made(spec, lambda: kind.from_pretrained(name, trust_remote_code=trust))
+        processor = _made(spec, lambda: transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=trust))
+        pre = hf_preprocessing(processor.to_dict())
+    else:
+        config = _made(spec, lambda: transformers.AutoConfig.from_pretrained(name, trust_remote_code=trust))
+        module, pre = kind.from_config(config), None
+    labels = tuple(module.config.id2label[i] for i in range(module.config.num_labels))
+    return Source(_weighted(module, weights, trust), spec, pre, labels, output="logits")
+
+
+def hf_preprocessing(config: Mapping[str, Any]) -> Preprocessing | None:
+    """What an image processor does to a picture; None where it is no resize, crop, scale and normalisation."""
+    size, crop = config.get("size") or {}, config.get("crop_size") or {}
+    resize: Any = size.get("shortest_edge") or (size.get("height"), size.get("width"))
+    if not config.get("do_resize") or config.get("crop_pct") or resize == (None, None):
+        return None
+    normal: dict[str, Any] = {}
+    if config.get("do_normalize"):
+        normal = {"mean": tuple(config["image_mean"]), "std": tuple(config["image_std"])}
+    scale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
+    own = (crop["height"], crop["width"]) if config.get("do_center_crop") and crop else None
+    how: Any = _RESAMPLING.get(int(config.get("resample") or 2), "bilinear")
+    return Preprocessing(resize, own, scale=scale, interpolation=how, **normal)
+
+
+def _library(package: str, spec: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError:
+        raise ModelError(
+            f"{spec} was given; the package {package} is not installed.", f"Install it: pip install {package}"
+        ) from None
+
+
+def _made(spec: str, make: Any) -> Any:
+    """What a library makes, its weights or settings fetched by its own loader."""
+    try:
+        return make()
+    except Exception as error:
+        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(
+            f"{spec} was given; it could not be fetched: {said}",
+            "Check the name and the network, or give a file you have with weights (--weights FILE, and --preprocess).",
+        ) from error
+
+
+def _weighted(module: nn.Module, weights: str | None, trust: bool) -> nn.Module:
+    own = weights in (None, "random")
+    return (module if own else with_weights(module, str(weights), trust=trust)).eval()
