@@ -14,17 +14,13 @@ import numpy as np
 
 import paper
 import sightline as sl
-from nets import build, native, use_float64
+from nets import ONE_OF_EACH_KIND, build, native, use_float64
 from sightline.asking import Request, ask
 from sightline.method import METHODS
 from sightline.params import settle_params
 
 FEW = {"steps": 8, "samples": 4, "window": 56, "stride": 28}
 SMALL = {"steps": 4, "samples": 3, "window": 5, "stride": 3, "cells": 3, "segments": 12}
-ONE_OF_EACH_KIND = (  # of pass: the other methods are told apart by their twins, in each framework
-    *("gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "grad-cam", "guided-backprop", "deconvnet"),
-    *("guided-grad-cam", "occlusion", "layer-cam", "full-grad", "lrp-epsilon", "deep-lift", "rise"),
-)
 
 
 def small_maps(nested: bool) -> dict[str, np.ndarray]:

@@ -10,6 +10,10 @@ import numpy as np
 from paper import Net
 
 FRAMEWORK = os.environ["SIGHTLINE_TEST_FRAMEWORK"]
+ONE_OF_EACH_KIND = (  # of pass: the other methods are told apart by their twins, in each framework
+    *("gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "grad-cam", "guided-backprop", "deconvnet"),
+    *("guided-grad-cam", "occlusion", "layer-cam", "full-grad", "lrp-epsilon", "deep-lift", "rise"),
+)
 ALL = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 
 
