@@ -16,7 +16,7 @@ from sightline.model import Target
 from torch_nets import close, image, made
 
 FRAMEWORKS = ("torch",)
-EPSILON = 1e-9
+EPSILON = 1e-14
 
 
 def second(outputs: torch.Tensor) -> torch.Tensor:
@@ -90,7 +90,7 @@ def test_attention_equals_the_paper(form: str) -> None:
     found = mapped(module, image())
     for i in range(2):
         expected = torch.as_tensor(by_hand(module, image()[i].numpy()))
-        torch.testing.assert_close(found[i], expected, rtol=0, atol=1e-6 * expected.abs().max().item())
+        torch.testing.assert_close(found[i], expected, rtol=0, atol=1e-10 * expected.abs().max().item())
 
 
 class Encoder(nn.Module):
@@ -165,4 +165,4 @@ def test_a_layer_norm_divides_relevance_as_the_linear_layer_that_it_is_but_for_i
         head, z = module.head.weight[1].detach().numpy(), module.head(torch.as_tensor(y))[1].item()
         r = y * head / z * z
         expected = np.concatenate([(t[:, None] * wired / y) @ r, np.zeros(144)]).reshape(3, 8, 8)
-        np.testing.assert_allclose(found[i].numpy(), expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+        np.testing.assert_allclose(found[i].numpy(), expected, rtol=0, atol=1e-10 * np.abs(expected).max())

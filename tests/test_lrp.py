@@ -80,7 +80,7 @@ EXACT: dict[str, dict[str, Any]] = {
 def test_relevance_sums_to_the_score_without_biases(name: str, functional: bool) -> None:
     module = made(lambda: Residual(functional=functional)).eval()
     score = module(image())[:, 1].detach()
-    torch.testing.assert_close(total(mapped(module, name, **EXACT[name])), score, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(total(mapped(module, name, **EXACT[name])), score, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["lrp-z-plus", "deep-taylor", "excitation-backprop"])
@@ -168,7 +168,7 @@ def test_batch_normalisation_is_folded_inside_the_pass(name: str, bias: bool) ->
     if not bias:
         module.mid.bias, module.head.bias = (nn.Parameter(torch.zeros(n).double()) for n in (32, 5))
     options = {key: value for key, value in EXACT[name].items() if key != "epsilon"}
-    close(mapped(module, name, **options), mapped(by_hand(module), name, **options), 1e-8)
+    close(mapped(module, name, **options), mapped(by_hand(module), name, **options), 1e-10)
     trace = TorchModel(module).run(image(), target=Target(second))
     assert torch.equal(trace.score, TorchModel(module).run(image(), at=[""], target=Target(second)).score)
 

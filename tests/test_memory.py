@@ -83,7 +83,7 @@ def test_a_number_of_bytes(given: str | int, expected: int) -> None:
 
 @pytest.mark.parametrize("given", ["much", "-1GB", "0", "2 GB of it", ""])
 def test_no_number_of_bytes(given: str) -> None:
-    with pytest.raises(sl.InputError, match=r"^memory=.* was given; expected a number of bytes\.\nWrite it like 2GB"):
+    with pytest.raises(sl.MethodError, match=r"^memory=.* was given; expected a number of bytes\.\nWrite it like 2GB"):
         maps(sl.load(asked()["classes"]), memory=given)
 
 

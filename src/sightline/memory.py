@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from sightline.arrays import Array
-from sightline.errors import InputError
+from sightline.errors import MethodError
 from sightline.model import Layer, Model
 
 _WORDS = ("out of memory", "can't allocate memory", "OOM when allocating", "RESOURCE_EXHAUSTED")  # frameworks' words
@@ -25,7 +25,7 @@ def out_of_memory(error: Exception) -> bool:
 
 
 def as_bytes(given: str | int | None) -> int | None:
-    """A number of bytes out of "2GB", "500 MiB" or a number; InputError for anything else.
+    """A number of bytes out of "2GB", "500 MiB" or a number; MethodError for anything else.
 
     >>> as_bytes("2GB"), as_bytes("0.5 MiB"), as_bytes(None)
     (2000000000, 524288, None)
@@ -34,7 +34,7 @@ def as_bytes(given: str | int | None) -> int | None:
         return None
     parts = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?)?b?\s*", str(given).lower())
     if parts is None or float(parts[1]) == 0:
-        raise InputError(f"memory={given!r} was given; expected a number of bytes.", "Write it like 2GB or 500MB.")
+        raise MethodError(f"memory={given!r} was given; expected a number of bytes.", "Write it like 2GB or 500MB.")
     return int(float(parts[1]) * _UNITS[parts[2] or ""])
 
 
