@@ -38,6 +38,7 @@ def describe(
     """An Explanation for each target."""
     reduce = (request.reduce or request.method.base(request.params).reduce) if found.attribution.ndim == 5 else None
     highest = highest_classes(found.outputs, found.head, loaded, top)
+    ended = end_of_the_model(found.outputs, found.head)
     return [
         Explanation(
             map=(maps := _maps(found.attribution[k], reduce, given, request.smooth)),
@@ -55,12 +56,7 @@ def describe(
             smooth=request.smooth,
             head=found.head,
             preprocessing=str(preprocessing) if preprocessing and given.preprocessed else None,
-            notes=(
-                *loaded.notes,
-                *found.notes,
-                *end_of_the_model(found.outputs, found.head),
-                *_blindness(request, found.checks, k),
-            ),
+            notes=(*loaded.notes, *found.notes, *ended, *_blindness(request, found.checks, k)),
             seconds=seconds / len(found.targets),
             versions=loaded.versions,
             pictures=given.pictures,

@@ -13,8 +13,8 @@ from sightline.describe import describe
 from sightline.errors import MethodError, ModelError, SightlineError, nearest
 from sightline.explanation import Explanation
 from sightline.images import MAX_PIXELS
-from sightline.inputs import is_input, take
-from sightline.load import load, preprocessing_for
+from sightline.inputs import Given, is_input, take
+from sightline.load import Loaded, load, preprocessing_for
 from sightline.memory import as_bytes, fitted, out_of_memory
 from sightline.method import AtLeast, Method, find
 from sightline.params import check_number, settle_params
@@ -83,16 +83,27 @@ def explain(
     requests = _requests(method, params, target, layer, reduce, smooth)
     preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
     given = take(images, loaded.model, preprocessing, max_pixels)
+    answers = _answers(requests, loaded, preprocessing, given, limit, top)
+    many = not isinstance(method, str) or isinstance(target, list | tuple) or len(answers) > 1
+    return answers if many else answers[0]
+
+
+def _answers(
+    requests: Sequence[Request],
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    given: Given,
+    limit: int | None,
+    top: int,
+) -> list[Explanation]:
     with refusals(loaded.name, tuple(given.x.shape)):
         loaded = replace(loaded, model=fitted(loaded.model, given.x, limit))
         found = ask(requests, loaded, preprocessing, given.x)
-    answers = [
+    return [
         answer
         for request, (each, seconds) in zip(requests, found)
         for answer in describe(request, each, loaded, preprocessing, given, top, seconds)
     ]
-    many = not isinstance(method, str) or isinstance(target, list | tuple) or len(answers) > 1
-    return answers if many else answers[0]
 
 
 def _requests(

@@ -7,7 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,7 @@ def load(
     if isinstance(model, str | Path):
         source = _from_spec(str(model), weights, trust)
         frameworks.place(source.model, device)
-        hashed = frameworks.fingerprint(source.model)  # now: it may be gone when the answer is saved
-        mark: Callable[[], str] = lambda: hashed  # noqa: E731
+        mark: Callable[[], str] = partial(str, frameworks.fingerprint(source.model))  # now: it may be gone at saving
     elif frameworks.framework_of(model):
         source = Source(model, type(model).__name__, size=frameworks.fixed_size(model))
         mark = _mark_of(weakref.ref(model))
@@ -73,8 +72,7 @@ def load(
     else:
         _refuse("a model with an adapter of its own", "Do that in the adapter.", weights=weights, device=device, **ends)
         return _told_anew(_foreign(model), preprocess, labels)
-    if output is None:
-        ends["output"] = source.output
+    ends["output"] = source.output if output is None else output
     adapter = frameworks.adapt(source.model, **ends)
     found = Loaded(
         adapter,
