@@ -97,7 +97,7 @@ def test_too_little_memory_is_called_that(said: Exception) -> None:
 
     with pytest.raises(sl.ModelError, match="Large ran out of memory on an input of shape") as error:
         sl.explain(Large(), IMAGES)
-    assert "fewer images" in error.value.fix
+    assert "smaller images" in error.value.fix
     assert error.value.__cause__ is said
 
 

@@ -15,7 +15,7 @@ from sightline.baselines import NAMES, baseline_for, specs_of
 from sightline.errors import MethodError
 from sightline.layers import choose_layer
 from sightline.load import Loaded
-from sightline.memory import halved, out_of_memory
+from sightline.memory import halved, has_chunk, out_of_memory
 from sightline.method import Baselines, Method
 from sightline.model import Layer, Model
 from sightline.preprocessing import Preprocessing
@@ -64,7 +64,7 @@ def ask(
     try:
         return _asked(requests, loaded, preprocessing, x)
     except Exception as error:
-        if loaded.model.chunk == 1 or not out_of_memory(error):
+        if not (out_of_memory(error) and has_chunk(loaded.model) and loaded.model.chunk > 1):
             raise
     model = halved(loaded.model)
     note = f"memory did not last for more than {model.chunk} images in a pass"

@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from sightline.arrays import Array
@@ -43,19 +43,27 @@ def fitted(model: Model, x: Array, limit: int | None) -> Model:
 
     Without a limit it is half of what is free, asked for large images only. One image is the least.
     """
-    if limit is None and math.prod(x.shape[1:]) <= _SMALL:
+    if not has_chunk(model) or (limit is None and math.prod(x.shape[1:]) <= _SMALL):
         return model
     free = limit or _SHARE * _free(model)
     size = getattr(x.dtype, "itemsize", None) or x.dtype.size  # TensorFlow's own name for it
     one = 2 * size * sum(math.prod(layer.shape) for layer in _innermost(model.places(x)))
-    fitting: Any = replace(model, chunk=max(1, min(model.chunk, int(free // one))))  # type: ignore[type-var]
-    return fitting  # type: ignore[no-any-return]
+    return _with_chunk(model, max(1, min(model.chunk, int(free // one))))
 
 
 def halved(model: Model) -> Model:
     """The model with half as many images in a pass."""
-    smaller: Any = replace(model, chunk=model.chunk // 2)  # type: ignore[type-var]
-    return smaller  # type: ignore[no-any-return]
+    return _with_chunk(model, model.chunk // 2)
+
+
+def has_chunk(model: Model) -> bool:
+    """Whether the model's passes can be made smaller: an adapter of the user's own may not care."""
+    return is_dataclass(model) and any(own.name == "chunk" for own in fields(model))
+
+
+def _with_chunk(model: Any, chunk: int) -> Model:
+    smaller: Model = replace(model, chunk=chunk)
+    return smaller
 
 
 def _innermost(layers: Sequence[Layer]) -> list[Layer]:

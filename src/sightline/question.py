@@ -113,11 +113,13 @@ class Question:
                 if self._answer(trace, itself) or not asked:
                     return trace
         put = target.put(self.target()) if asked else target
-        return self.model.run(x, at=at, edit=edit, target=put, rule=rule, memory=memory)
+        kept = {} if memory is None else {"memory": memory}
+        return self.model.run(x, at=at, edit=edit, target=put, rule=rule, **kept)
 
     def remember(self, x: Array, place: Place) -> Any:
         """The model's own memory; a note where it has none."""
-        memory = self.model.remember(x, place)
+        own = getattr(self.model, "remember", None)  # an adapter of the user's own may have none
+        memory = own(x, place) if own else None
         if memory is None:
             self.notes = (f"each pass was made as a whole: nothing before {place!r} could be kept",)
         return memory
