@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,29 @@ def test_bad_image_does_not_stop_the_rest(use: Callable[[Any], None], capsys: py
     assert len(errors) == 4
     assert "none.png" in errors[0]
     assert "text.png" in errors[2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_while_something_is_freed_is_not_lost(
+    use: Callable[[Any], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python drops what is raised while an object is freed, a KeyboardInterrupt too."""
+
+    class Freed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    class Busy(Linear):
+        def run(self, x: Any, **options: Any) -> Trace:
+            Freed()
+            return super().run(x, **options)
+
+    use(Busy())
+    names = [grey(f"{i}.png", 10 * i) for i in range(4)]
+    assert main(["explain", *names, "--json", "--method", "gradient"]) == 130
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 1
+    assert captured.err.splitlines()[-1].startswith("Stopped: 1 of 4 images are done")
 
 
 def test_what_fails_after_a_success_is_the_images_fault(

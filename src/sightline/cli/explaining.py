@@ -15,7 +15,7 @@ from sightline.cli.answers import Answer, tell
 from sightline.cli.bars import bars
 from sightline.cli.files import free_stem, pictures_in, reserved
 from sightline.cli.say import error, note
-from sightline.cli.stop import whole_step
+from sightline.cli.stop import heard, whole_step
 from sightline.errors import InputError, MethodError, SightlineError
 from sightline.method import find
 from sightline.pictures.colour import colour_table
@@ -100,8 +100,9 @@ def make_folder(out: Path) -> None:
 
 def _explain_each(images: Sequence[str], loaded: sl.Loaded, wish: Wish, count: Count) -> None:
     taken = reserved(images, wish.out)
-    with bars(len(images)) as shown:
+    with bars(len(images)) as shown, heard() as check:
         for image in images:
+            check()
             shown.image(Path(image).name, count.done + count.failed)
             try:
                 found = _explain_one(image, loaded, wish, taken)
