@@ -38,6 +38,13 @@ class Narrow:
         return self.model.run(x, **options)
 
 
+class Unremembering(Narrow):
+    """The same, of which each pass is a whole one."""
+
+    def remember(self, x: Any, place: str) -> None:
+        """Nothing."""
+
+
 def maps(loaded: sl.Loaded, **options: Any) -> list[sl.Explanation]:
     found = sl.explain(loaded, as_input(IMAGES), method=METHODS, target=[1, 2], **FEW, **options)
     assert isinstance(found, list)
@@ -54,6 +61,10 @@ def test_where_memory_does_not_last_passes_are_halved_and_no_map_changes() -> No
     for one, other in zip(found, whole):
         np.testing.assert_allclose(one.map, other.map, rtol=1e-5, atol=1e-7)
         assert one.notes[-1] == "memory did not last for more than 2 images in a pass"
+    other = replace(loaded, model=Unremembering(loaded.model, chunk=8, most=2))
+    e = sl.explain(other, as_input(IMAGES), method="ablation-cam", target=1)
+    assert isinstance(e, sl.Explanation)
+    assert [note.split()[0] for note in e.notes] == ["each", "memory"]  # one does not take the other's place
     with pytest.raises(sl.ModelError, match=r"ran out of memory on an input of shape \(3, .*\n"):
         maps(replace(loaded, model=Narrow(loaded.model, chunk=8, most=0)))
 

@@ -61,15 +61,19 @@ def ask(
     All have the same targets, and a pass that several of them need is made once, for the first of them. Where memory
     does not last, all is done again with half as many images in a pass, which changes no map; the answers say so.
     """
-    try:
-        return _asked(requests, loaded, preprocessing, x)
-    except Exception as error:
-        if not (out_of_memory(error) and has_chunk(loaded.model) and loaded.model.chunk > 1):
-            raise
-    model = halved(loaded.model)
-    note = f"memory did not last for more than {model.chunk} images in a pass"
-    found = ask(requests, replace(loaded, model=model), preprocessing, x)
-    return [(replace(each, notes=each.notes or (note,)), seconds) for each, seconds in found]
+    chunk = loaded.model.chunk
+    while True:
+        try:
+            found = _asked(requests, loaded, preprocessing, x)
+            break
+        except Exception as error:
+            if not (out_of_memory(error) and has_chunk(loaded.model) and loaded.model.chunk > 1):
+                raise
+        loaded = replace(loaded, model=halved(loaded.model))
+    if loaded.model.chunk == chunk:
+        return found
+    note = f"memory did not last for more than {loaded.model.chunk} images in a pass"
+    return [(replace(each, notes=(*each.notes, note)), seconds) for each, seconds in found]
 
 
 def _asked(
