@@ -16,14 +16,27 @@ FRAMEWORKS = ("none",)
 
 # From the ground up (DESIGN.md section 3): a room imports only from rooms before it, and a folder's files among themselves.
 ORDER = (
-    *("errors", "arrays", "model", "memory", "tail", "stream", "rules", "method", "params"),
-    *("images", "preprocessing", "labels", "scores", "targets", "question", "layers", "reduce", "baselines", "inputs"),
+    *("errors", "arrays", "model", "memory", "tail", "stream", "hiding", "rules", "method", "params", "metric"),
+    *(
+        "images",
+        "preprocessing",
+        "labels",
+        "scores",
+        "targets",
+        "question",
+        "layers",
+        "reduce",
+        "baselines",
+        "inputs",
+        "masks",
+    ),
     *("canvas", "ascent", "aims"),
     *(
         "pictures",
         "worlds",
         "frameworks",
         "methods",
+        "metrics",
         "load",
         "asking",
         "page",
@@ -32,7 +45,7 @@ ORDER = (
         "explanation",
         "describe",
     ),
-    *("explain", "visualization", "visualize", "listing", "__init__", "cli", "__main__"),
+    *("explain", "measurement", "measure", "visualization", "visualize", "listing", "__init__", "cli", "__main__"),
 )
 HEAVY = ("torch", "torchvision", "keras", "tensorflow", "jax", "jaxlib", "timm", "transformers")
 MAY_IMPORT_A_FRAMEWORK = ("frameworks/", "worlds/train.py", "worlds/nets.py")

@@ -14,9 +14,9 @@ from nets import build, native, use_float64
 from rows import BASELINE, CLASSES, IMAGES, NET, attribute
 from sightline.errors import MethodError
 from sightline.frameworks import adapt
+from sightline.hiding import blocks
 from sightline.method import find
 from sightline.methods import _coalitions, _sampling, kernel_shap, lime, shapley_sampling, sobol
-from sightline.methods._masks import blocks
 from sightline.methods._superpixels import superpixels
 from sightline.methods.extremal_perturbation import _wanted
 from sightline.methods.hsic import _dependence

@@ -14,9 +14,11 @@ from sightline.errors import (
 )
 from sightline.explain import explain
 from sightline.explanation import Explanation, grid, load_explanation
-from sightline.listing import layers, methods
+from sightline.listing import layers, methods, metrics
 from sightline.load import Loaded, load
 from sightline.localization import Localization
+from sightline.measure import measure
+from sightline.measurement import Measurement
 from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
 from sightline.tail import Tail
@@ -33,6 +35,7 @@ __all__ = [
     "LayerError",
     "Loaded",
     "Localization",
+    "Measurement",
     "MethodError",
     "Model",
     "ModelError",
@@ -52,6 +55,8 @@ __all__ = [
     "layers",
     "load",
     "load_explanation",
+    "measure",
     "methods",
+    "metrics",
     "visualize",
 ]

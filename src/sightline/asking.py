@@ -17,9 +17,9 @@ from sightline.layers import choose_layer
 from sightline.load import Loaded
 from sightline.memory import halved, has_chunk, out_of_memory
 from sightline.method import Baselines, Method
-from sightline.model import Layer, Model
+from sightline.model import Layer, Model, Target
 from sightline.preprocessing import Preprocessing
-from sightline.question import Asked, Question
+from sightline.question import Asked, Fixed, Question
 from sightline.tail import Tail
 from sightline.targets import Facts, Spec, wanted
 
@@ -83,7 +83,7 @@ def _asked(
     settled = [_settled(request, loaded.model, preprocessing, x) for request in requests]
     parts: list[list[Found]] = [[] for _ in requests]
     seconds = [0.0] * len(requests)
-    for rows in _passes(loaded.model, x):
+    for rows in passes_of(loaded.model, x):
         part = x if rows is None else x[rows, ...]
         questions = [Question(loaded.model, part, each) for each in asked]
         for i in _in_order(requests):
@@ -96,7 +96,15 @@ def _asked(
     return [(_together(found, 1), time_taken) for found, time_taken in zip(parts, seconds)]
 
 
-def _passes(model: Model, x: Array) -> list[slice | None]:
+def answer_again(
+    request: Request, loaded: Loaded, preprocessing: Preprocessing | None, x: Array, target: Target
+) -> Found:
+    """What the method finds in the images `x`, all in one pass, for a target that is known."""
+    layer, baselines = _settled(request, loaded.model, preprocessing, x)
+    return _part(request.method, {**request.params, **baselines}, Question(loaded.model, x, Fixed(target)), layer)
+
+
+def passes_of(model: Model, x: Array) -> list[slice | None]:
     """The rows of each pass full of images; None where one pass takes all."""
     bound = bool(getattr(model, "others", None))  # its other inputs belong to these very images
     count, size = x.shape[0], model.chunk

@@ -36,12 +36,12 @@ def describe(
     seconds: float,
 ) -> list[Explanation]:
     """An Explanation for each target."""
-    reduce = (request.reduce or request.method.base(request.params).reduce) if found.attribution.ndim == 5 else None
+    reduce = _reduction(request, found)
     highest = highest_classes(found.outputs, found.head, loaded, top)
     ended = end_of_the_model(found.outputs, found.head)
     return [
         Explanation(
-            map=(maps := _maps(found.attribution[k], reduce, given, request.smooth)),
+            map=(maps := _maps(found.attribution[k], reduce, given.geometries[0].crop[2:], request.smooth)),
             attribution=np.ascontiguousarray(found.attribution[k], np.float32),
             score=found.score[k],
             target=targets,
@@ -67,10 +67,19 @@ def describe(
     ]
 
 
-def _maps(attribution: np.ndarray, reduce: str | None, given: Given, sigma: float) -> np.ndarray:
+def _reduction(request: Request, found: Found) -> str | None:
+    """How channels become one number a pixel; None where there are none."""
+    return (request.reduce or request.method.base(request.params).reduce) if found.attribution.ndim == 5 else None
+
+
+def maps_of(request: Request, found: Found, size: tuple[int, int]) -> np.ndarray:
+    """The maps (n, h, w) of the first target, as an Explanation has them."""
+    return _maps(found.attribution[0], _reduction(request, found), size, request.smooth)
+
+
+def _maps(attribution: np.ndarray, reduce: str | None, size: tuple[int, int], sigma: float) -> np.ndarray:
     """Maps (n, h, w) at the size of the model's input."""
     maps = (attribution if reduce is None else reduced(attribution, reduce)).astype(np.float32)
-    size = given.geometries[0].crop[2:]
     maps = maps if maps.shape[1:] == size else resize(maps, size)
     return np.stack([smooth(m, sigma) for m in maps]).astype(np.float32) if sigma else np.ascontiguousarray(maps)
 

@@ -80,7 +80,7 @@ def explain(
     smooth, top = check_number("smooth", smooth, float, AtLeast(0)), check_number("top", top, int, AtLeast(0))
     params["random_state"] = check_number("random_state", random_state, int, AtLeast(0))
     limit = as_bytes(memory)
-    requests = _requests(method, params, target, layer, reduce, smooth)
+    requests = requests_for(method, params, target, layer, reduce, smooth)
     preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
     given = take(images, loaded.model, preprocessing, max_pixels)
     answers = _answers(requests, loaded, preprocessing, given, limit, top)
@@ -106,7 +106,7 @@ def _answers(
     ]
 
 
-def _requests(
+def requests_for(
     names: str | Sequence[str], params: Mapping[str, Any], target: Any, layer: Any, reduce: str | None, smooth: float
 ) -> list[Request]:
     """A request for each method, each with those of the options that it has; an option that none has is a mistake."""

@@ -1,4 +1,4 @@
-"""What there is: methods, and a model's layers."""
+"""What there is: methods, metrics, and a model's layers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from sightline.explain import refusals
 from sightline.load import load, preprocessing_for
 from sightline.method import METHODS
+from sightline.metric import METRICS
 from sightline.model import Layer
 
 
@@ -28,6 +29,26 @@ def methods() -> list[dict[str, Any]]:
             "scale_free": m.scale_free,
         }
         for m in sorted(METHODS.values(), key=lambda m: (m.family, m.name))
+    ]
+
+
+def metrics() -> list[dict[str, Any]]:
+    """Every metric: `name`, `family`, `needs`, `better` ("higher", "lower", "neither"), `low` and `high` (the ends of its
+    range), `params` with their defaults, `presets` (published protocols), `summary`, `source`."""
+    return [
+        {
+            "name": m.name,
+            "family": m.family,
+            "needs": list(m.needs),
+            "better": m.better,
+            "low": m.low,
+            "high": m.high,
+            "params": dict(m.params),
+            "presets": {name: dict(options) for name, options in m.presets.items()},
+            "summary": m.summary,
+            "source": m.source,
+        }
+        for m in sorted(METRICS.values(), key=lambda m: (m.family, m.name))
     ]
 
 

@@ -22,11 +22,20 @@ def settle_params(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
             f"of={base.name!r} was given; it wraps a method itself.", "Name another method, such as gradient."
         )
     known = {**method.params, **base.params, **method.params}  # a wrapper's own defaults
+    return settle(method.name, "methods", known, dict(base.hints) | dict(method.hints), given)
+
+
+def settle(
+    owner: str, listed: str, known: Mapping[str, Any], hints: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Every option that is `known`, with the value that is `given` or its default, checked by the type in `hints`.
+
+    Raises MethodError for an option that `owner`, of that list, does not have, and for a value that does not fit.
+    """
     for name in given:
         if name not in known:
-            hint = nearest(name, known, f"`sightline methods`: {method.name} takes {', '.join(known) or 'no options'}")
-            raise MethodError(f"option {name!r} was given; {method.name} does not have it.", hint)
-    hints = dict(base.hints) | dict(method.hints)
+            hint = nearest(name, known, f"`sightline {listed}`: {owner} takes {', '.join(known) or 'no options'}")
+            raise MethodError(f"option {name!r} was given; {owner} does not have it.", hint)
     return {name: _checked(name, given.get(name, default), hints[name]) for name, default in known.items()}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sightline.arrays import Array, at_least_float32, beside, like, namespace, over_rows, to_numpy
+from sightline.arrays import Array, at_least_float32, beside, like, logsumexp, namespace, over_rows, to_numpy
 from sightline.errors import TargetError
 from sightline.model import Target
 
@@ -106,6 +106,20 @@ def pick_target(picks: np.ndarray, signs: np.ndarray, a: Array) -> Target:
 def as_target(weights: np.ndarray, outputs: Array) -> Target:
     """The target that weighs `outputs` (n, ...) by `weights` (k, n, ...)."""
     return Target(weighted, (like(np.ascontiguousarray(np.moveaxis(weights, 0, 1)), outputs),))
+
+
+@dataclass(frozen=True)
+class Probability:
+    """The probability of a class, from its score: a change of a target's scores, equal for an equal head."""
+
+    head: str  # "softmax", "sigmoid" or "" as a pass tells it
+
+    def __call__(self, outputs: Array, scores: Array) -> Array:
+        """Probabilities (k, n) of `scores` (k, n), each a class's among `outputs` (n, classes)."""
+        xp = namespace(outputs)
+        if self.head == "sigmoid" or outputs.shape[1] == 1:
+            return 0.5 * (1 + xp.tanh(scores / 2))
+        return xp.exp(scores - logsumexp(outputs)[None, :])
 
 
 def answers(outputs: Array) -> np.ndarray:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from sightline.arrays import Array
+from sightline.hiding import scores
 from sightline.method import Checks
-from sightline.methods._masks import scores
 from sightline.methods._sampling import Estimate, rounds, settled
 from sightline.model import Model, Target
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sightline.arrays import Array, like, namespace, resize, transposed
-from sightline.methods._masks import blend, size_of
+from sightline.hiding import blend, size_of
 from sightline.model import Model, Target
 from sightline.stream import groups
 

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from sightline.arrays import Array, like, namespace, to_numpy
+from sightline.hiding import check_share
 from sightline.method import Checks, Count, Size, method
-from sightline.methods._masks import check_share
 from sightline.methods._optimised import descend, staged
 from sightline.model import Model, Target
 

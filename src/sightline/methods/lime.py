@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sightline.arrays import Array
+from sightline.hiding import size_of
 from sightline.method import Checks, Count, Size, method
 from sightline.methods._coalitions import Fit, fit_all, widened
-from sightline.methods._masks import size_of
 from sightline.methods._sampling import Samples
 from sightline.methods._superpixels import Segmentation, sizes, superpixels
 from sightline.model import Model, Target

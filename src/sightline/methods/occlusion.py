@@ -6,8 +6,8 @@ import numpy as np
 
 from sightline.arrays import Array, like, namespace
 from sightline.errors import MethodError
+from sightline.hiding import hidden, size_of
 from sightline.method import Sides, method
-from sightline.methods._masks import hidden, size_of
 from sightline.model import Model, Target
 
 

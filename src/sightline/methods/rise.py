@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 
 from sightline.arrays import Array, namespace, resize, to_numpy
+from sightline.hiding import check_share, hidden, size_of
 from sightline.method import Checks, Count, Size, method
-from sightline.methods._masks import check_share, hidden, size_of
 from sightline.methods._sampling import Estimate, Samples, error_of_mean, rounds, settled
 from sightline.model import Model, Target
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from sightline.arrays import Array
+from sightline.hiding import ends, scores, size_of
 from sightline.method import Checks, Count, Size, method
 from sightline.methods._coalitions import kept, painted
-from sightline.methods._masks import ends, scores, size_of
 from sightline.methods._sampling import Estimate, Samples, error_of_mean, rounds, settled
 from sightline.methods._superpixels import Segmentation, sizes, superpixels
 from sightline.model import Model, Target

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from sightline.arrays import Array
+from sightline.hiding import blocks, scores, size_of
 from sightline.method import Checks, Count, Size, method
-from sightline.methods._masks import blocks, scores, size_of
 from sightline.methods._sampling import Estimate, Samples, rounds, settled
 from sightline.model import Model, Target
 

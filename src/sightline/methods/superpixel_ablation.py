@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sightline.arrays import Array, like, to_numpy
+from sightline.hiding import scores, size_of
 from sightline.method import Count, method
 from sightline.methods._coalitions import painted
-from sightline.methods._masks import scores, size_of
 from sightline.methods._superpixels import Segmentation, sizes, superpixels
 from sightline.model import Model, Target
 

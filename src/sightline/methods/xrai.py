@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from sightline.arrays import Array, like, resize, to_numpy
+from sightline.hiding import size_of
 from sightline.method import Baselines, Checks, Method, find, method
-from sightline.methods._masks import size_of
 from sightline.methods._paths import mean_of, several
 from sightline.methods._superpixels import unit
 from sightline.model import Model, Target

@@ -1,4 +1,4 @@
-"""What the perturbation methods share: hiding parts of the images behind a baseline, and the scores that are left."""
+"""What perturbation methods and metrics share: hiding parts of the images, and the scores that are left."""
 
 from __future__ import annotations
 

@@ -1,0 +1,238 @@
+"""measure(): whether maps are faithful, robust, in the right place, simple; in numbers that carry their protocol."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sightline import metrics as _metrics  # noqa: F401  enters every metric
+from sightline.arrays import Array
+from sightline.asking import Request, answer_again, ask, passes_of
+from sightline.baselines import baseline_for
+from sightline.describe import describe, maps_of
+from sightline.errors import MethodError
+from sightline.explain import refusals, requests_for
+from sightline.explanation import Explanation
+from sightline.inputs import Given, is_input, take
+from sightline.load import Loaded, load, preprocessing_for
+from sightline.masks import masks_for
+from sightline.measurement import Measurement
+from sightline.memory import as_bytes, fitted
+from sightline.method import AtLeast
+from sightline.metric import Metric, find_metric
+from sightline.model import Target
+from sightline.params import check_number, settle
+from sightline.preprocessing import Preprocessing
+from sightline.question import Question
+from sightline.scores import Probability
+from sightline.targets import wanted
+
+_LOADING = tuple(inspect.signature(load).parameters)[1:]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A metric with its options settled."""
+
+    metric: Metric
+    params: Mapping[str, Any]
+
+
+def measure(
+    model: Any,
+    images: Any,
+    *,
+    metric: Any = ("deletion", "insertion"),
+    method: str | Sequence[str] = "grad-cam",
+    target: Any = "top",
+    masks: Any = None,
+    layer: Any = None,
+    reduce: str | None = None,
+    smooth: float = 0.0,
+    memory: str | int | None = None,
+    random_state: int = 0,
+    **options: Any,
+) -> list[Measurement]:
+    """Whether the maps of `explain` can be trusted: a Measurement for each method, target and metric.
+
+    `metric`: one or several of `sightline.metrics()`, each a name ("deletion"), a name with a published protocol
+    ("deletion:rise-2018") or with options ("deletion:steps=10,fill=black"), or a mapping name -> options. `masks`: what
+    matters in each image, a file or an array (height, width) of the picture or of the model's input. Everything else is
+    as in `explain`, and `load`. Raises a SightlineError for every mistake.
+
+    >>> from sightline.worlds import find_world
+    >>> scale = find_world("fish-scales").draw(7, size=96)
+    >>> found = measure("world:fish-scales/rings", scale.image, metric="energy-pointing-game", masks=[scale.mask])
+    >>> found[0].better, found[0].range
+    ('higher', (0, 1))
+    """
+    loaded = load(model, **{name: options.pop(name) for name in _LOADING if name in options})
+    options["random_state"] = check_number("random_state", random_state, int, AtLeast(0))
+    chosen = [settled(each, options["random_state"]) for each in specs_in(metric)]
+    requests = requests_for(method, options, target, layer, reduce, smooth)
+    preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
+    given = take(images, loaded.model, preprocessing)
+    right = None if masks is None else masks_for(masks, given.geometries)
+    _check_needs(chosen, right)
+    with refusals(loaded.name, tuple(given.x.shape)):
+        loaded = replace(loaded, model=fitted(loaded.model, given.x, as_bytes(memory)))
+        return measured(requests, chosen, loaded, preprocessing, given, right)
+
+
+def specs_in(metric: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Names and options of the metrics asked for."""
+    if isinstance(metric, Mapping):
+        return [(name, dict(options)) for name, options in metric.items()]
+    return [_spec(each) for each in ([metric] if isinstance(metric, str) else metric)]
+
+
+def _spec(text: str) -> tuple[str, dict[str, Any]]:
+    """ "deletion:rise-2018" or "deletion:steps=10,fill=black"."""
+    name, _, rest = text.partition(":")
+    parts = [part.strip() for part in rest.split(",") if part.strip()]
+    presets = find_metric(name).presets
+    options: dict[str, Any] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals and part not in presets:
+            raise MethodError(
+                f"metric {text!r} was given; {name} has no protocol called {part!r}.",
+                f"Use {', '.join(presets) or 'options, written key=value'}.",
+            )
+        options |= {key: value} if equals else dict(presets[part])
+    return name, options
+
+
+def settled(spec: tuple[str, Mapping[str, Any]], random_state: int) -> Chosen:
+    """A metric with each of its options; MethodError for one that it does not have."""
+    found = find_metric(spec[0])
+    own = {"random_state": random_state} if "random_state" in found.params else {}
+    return Chosen(found, settle(found.name, "metrics", found.params, found.hints, own | dict(spec[1])))
+
+
+def _check_needs(chosen: Iterable[Chosen], masks: np.ndarray | None) -> None:
+    for each in chosen:
+        if "masks" in each.metric.needs and masks is None:
+            raise MethodError(
+                f"metric {each.metric.name!r} was given without masks; it compares maps with what matters.",
+                "Give masks=, one for each image.",
+            )
+
+
+def measured(
+    requests: Sequence[Request],
+    chosen: Sequence[Chosen],
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    given: Given,
+    masks: np.ndarray | None,
+) -> list[Measurement]:
+    """Every metric of every method and target."""
+    found = ask(requests, loaded, preprocessing, given.x)
+    rows = [rows or slice(0, given.x.shape[0]) for rows in passes_of(loaded.model, given.x)]
+    targets = [_targets(requests[0].targets, loaded, given.x[some, ...]) for some in rows]
+    answers: list[Measurement] = []
+    for request, (each, seconds) in zip(requests, found):
+        for k, explanation in enumerate(describe(request, each, loaded, preprocessing, given, 1, seconds)):
+            asked = [
+                _given(request, explanation, loaded, preprocessing, given, masks, some, those[k])
+                for some, those in zip(rows, targets)
+            ]
+            answers += [_measurement(one, explanation, asked, loaded, preprocessing) for one in chosen]
+    return answers
+
+
+def _targets(specs: Sequence[Any], loaded: Loaded, x: Array) -> list[Target]:
+    """Each of the targets, of one score an image, as the model answers to these images."""
+    found = []
+    for group in wanted(specs, loaded.labels, loaded.model.channel):
+        question = Question(loaded.model, x, group)
+        found += [question.target().only(row) for row in range(len(question.found()))]
+    return found
+
+
+def _given(
+    request: Request,
+    explanation: Explanation,
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    given: Given,
+    masks: np.ndarray | None,
+    rows: slice,
+    target: Target,
+) -> dict[str, Any]:
+    """What a metric may ask for of some of the images."""
+    x = given.x[rows, ...]
+    size = given.geometries[0].crop[2:]
+    return {
+        "maps": explanation.map[rows].astype(np.float64),
+        "attribution": explanation.attribution[rows].astype(np.float64),
+        "masks": None if masks is None else masks[rows],
+        "model": loaded.model,
+        "x": x,
+        "target": target,
+        "probability": _probability(explanation, target),
+        "again": partial(_again, request, loaded, preprocessing, x.shape[0], size, target),
+    }
+
+
+def _probability(explanation: Explanation, target: Target) -> Target | None:
+    """The probability of the class that is explained; None where it is no class's score."""
+    is_class = all(isinstance(facts["index"], int) for facts in explanation.target) and explanation.top
+    return target.then(Probability(explanation.head)) if is_class and explanation.top[0] else None
+
+
+def _again(
+    request: Request,
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    count: int,
+    size: tuple[int, int],
+    own: Target,
+    images: Array,
+    target: Target | None = None,
+) -> np.ndarray:
+    """The maps (m, h, w) of other images, copies of the `count` that the target was found for behind each other."""
+    asked = (target or own).repeat(images.shape[0] // count)
+    return maps_of(request, answer_again(request, loaded, preprocessing, images, asked), size).astype(np.float64)
+
+
+def _measurement(
+    chosen: Chosen,
+    explanation: Explanation,
+    asked: Sequence[Mapping[str, Any]],
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+) -> Measurement:
+    start = time.perf_counter()
+    fill = partial(_filled, chosen.params, loaded, preprocessing)
+    parts = [chosen.metric.values(given, fill(given["x"])) for given in asked]
+    return Measurement(
+        metric=chosen.metric.name,
+        method=explanation.method,
+        values=np.concatenate([values for values, _ in parts]),
+        protocol=dict(chosen.params),
+        curves={name: np.concatenate([curves[name] for _, curves in parts]) for name in parts[0][1]},
+        model=explanation.model,
+        params=explanation.params,
+        layer=explanation.layer,
+        target=explanation.target,
+        images=tuple(picture.name for picture in explanation.pictures),
+        notes=explanation.notes,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _filled(params: Mapping[str, Any], loaded: Loaded, preprocessing: Preprocessing | None, x: Array) -> dict[str, Any]:
+    """The options, what fills the place of removed pixels as images like `x`."""
+    if "fill" not in params:
+        return dict(params)
+    state = params.get("random_state", 0)
+    made: Callable[..., Array] = partial(baseline_for, params["fill"], x, loaded.model.channel, preprocessing)
+    return {**params, "fill": made(state)}
