@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sightline.audit import audit
+from sightline.auditing.answer import Audit
 from sightline.errors import (
     InputError,
     LayerError,
@@ -29,6 +31,7 @@ from sightline.visualize import visualize
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
     "Explanation",
     "InputError",
     "Layer",
@@ -50,6 +53,7 @@ __all__ = [
     "Trace",
     "UntrustedError",
     "Visualization",
+    "audit",
     "explain",
     "grid",
     "layers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import warnings
 import weakref
@@ -198,3 +199,6 @@ def _version(package: str) -> str:
 def _versions(model: Any) -> Mapping[str, str]:
     own = {name: _version(name) for name in ("sightline", "numpy")}
     return own | {"python": ".".join(map(str, sys.version_info[:3]))} | dict(frameworks.versions(model))
+
+
+LOADING = tuple(inspect.signature(load).parameters)[1:]  # the names of its options, for what passes them on

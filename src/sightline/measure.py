@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from sightline.errors import MethodError
 from sightline.explain import refusals, requests_for
 from sightline.explanation import Explanation
 from sightline.inputs import Given, is_input, take
-from sightline.load import Loaded, load, preprocessing_for
+from sightline.load import LOADING, Loaded, load, preprocessing_for
 from sightline.masks import masks_for
 from sightline.measurement import Measurement
 from sightline.memory import as_bytes, fitted
@@ -32,8 +31,6 @@ from sightline.preprocessing import Preprocessing
 from sightline.question import Question
 from sightline.scores import Probability
 from sightline.targets import wanted
-
-_LOADING = tuple(inspect.signature(load).parameters)[1:]
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def measure(
     >>> found[0].better, found[0].range
     ('higher', (0, 1))
     """
-    loaded = load(model, **{name: options.pop(name) for name in _LOADING if name in options})
+    loaded = load(model, **{name: options.pop(name) for name in LOADING if name in options})
     options["random_state"] = check_number("random_state", random_state, int, AtLeast(0))
     chosen = [settled(each, options["random_state"]) for each in specs_in(metric)]
     requests = requests_for(method, options, target, layer, reduce, smooth)

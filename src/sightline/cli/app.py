@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 import sightline as sl
 from sightline.cli import lists
+from sightline.cli.auditing import audit_folder
 from sightline.cli.demo import show_demo
 from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, settings
 from sightline.cli.visualizing import Wished, visualize_targets
@@ -132,6 +133,42 @@ def visualize(
     options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
     wish = Wished(how | {"layer": layer, "space": space, "random_state": random_state}, out, as_json)
     return visualize_targets(model, targets, options, wish)
+
+
+@app.command()
+def audit(
+    model: Spec,
+    folder: Annotated[str, Argument(metavar="FOLDER", help="Pictures; folders inside are their true classes.")],
+    masks: Annotated[str | None, Option(metavar="DIR", help="A mask of what matters for each, same name.")] = None,
+    labels_csv: Annotated[str | None, Option(metavar="CSV", help="True classes: file, label.")] = None,
+    groups: Annotated[str | None, Option(metavar="CSV", help="Groups to compare: file, group.")] = None,
+    against: Annotated[str | None, Option(metavar="SPEC", help="Another model, asked the same.")] = None,
+    fail_if: Annotated[
+        list[str] | None, Option(metavar="TEXT", help='Exit with status 3 if "inside_mask < 0.5"; repeatable.')
+    ] = None,
+    method: Annotated[str, Option(metavar="NAME", help="See `sightline methods`.")] = "integrated-gradients",
+    target: Annotated[str, Option(metavar="T", help="What is explained in each picture.")] = "top",
+    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
+    set_: Annotated[
+        list[str] | None, Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
+    ] = None,
+    weights: Weights = None,
+    preprocess: Preprocess = None,
+    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
+    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-audit"),
+    as_json: Json = False,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    output: Output = None,
+    input: Input = None,
+    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same figures.")] = 0,
+    trust: Trust = False,
+    debug: Debug = False,
+) -> int:
+    """Find out where a model looks in a data set, and whether it is the right place."""
+    loading = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    question: dict[str, Any] = {"method": method, "target": target, "layer": layer, "random_state": random_state}
+    question |= {"masks": masks, "labels_csv": labels_csv, "groups": groups, "against": against, **settings(set_ or ())}
+    return audit_folder(model, folder, loading, question, fail_if or (), out, as_json=as_json)
 
 
 @app.command()
