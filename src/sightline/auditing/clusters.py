@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,29 +31,32 @@ class Clusters:
 
 
 def cluster(maps: np.ndarray, random_state: int) -> Clusters:
-    """Clusters of small maps (n, h, w), their number by the largest gap between eigenvalues of the graph's Laplacian.
+    """Clusters of small maps (n, h, w) in the eigenvectors of a graph's Laplacian, as many as are best apart.
 
     Maps are compared by their shape: each is centred and scaled to length 1, and joined to its nearest neighbours. More
-    than one cluster is told only where the silhouette says that they are apart.
+    than one cluster is told only where the silhouette of the maps themselves says that they are apart.
     """
-    from scipy.linalg import eigh
-
-    sklearn = _scikit_learn()
     rows = maps.reshape(len(maps), -1).astype(np.float64)
     rows = rows - rows.mean(axis=1, keepdims=True)
     rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    graph = sklearn.neighbors.kneighbors_graph(rows, min(_NEIGHBOURS, len(rows) - 1), include_self=False)
-    affinity = np.maximum(graph.toarray(), graph.toarray().T)
+    apart, member = max(_divided(rows, random_state), key=lambda found: found[0])
+    if apart < _CLEAR:
+        return Clusters(np.zeros(len(rows), int), _plane(rows), float("nan"))
+    return Clusters(_largest_first(member), _plane(rows), apart)
+
+
+def _divided(rows: np.ndarray, random_state: int) -> Iterator[tuple[float, np.ndarray]]:
+    """Silhouette and members for each number of clusters."""
+    from scipy.linalg import eigh
+
+    sklearn = _scikit_learn()
+    graph = sklearn.neighbors.kneighbors_graph(rows, min(_NEIGHBOURS, len(rows) // 4), include_self=False).toarray()
+    affinity = np.maximum(graph, graph.T)
     degree = 1 / np.sqrt(affinity.sum(axis=1))
-    values, vectors = eigh(np.eye(len(rows)) - degree[:, None] * affinity * degree[None])
-    count = int(np.argmax(np.diff(values[: _MOST + 1]))) + 1
-    placed = _plane(rows)
-    if count > 1:
+    vectors = eigh(np.eye(len(rows)) - degree[:, None] * affinity * degree[None])[1]
+    for count in range(2, min(_MOST, len(rows) // 3) + 1):
         found = sklearn.cluster.KMeans(count, n_init=10, random_state=random_state).fit_predict(vectors[:, :count])
-        apart = float(sklearn.metrics.silhouette_score(rows, found))
-        if apart >= _CLEAR:
-            return Clusters(_largest_first(found), placed, apart)
-    return Clusters(np.zeros(len(rows), int), placed, float("nan"))
+        yield float(sklearn.metrics.silhouette_score(rows, found)), found
 
 
 def _plane(rows: np.ndarray) -> np.ndarray:

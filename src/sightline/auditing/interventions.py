@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 _GROW = 2.0  # by which the blur widens until every hole is filled
 
@@ -17,6 +16,8 @@ def painted_over(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
 
 
 def _painted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
     if mask.all() or not mask.any():
         mean = image.mean(axis=(0, 1), keepdims=True)
         return np.where(mask[..., None], mean, image).astype(image.dtype)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.25rem .9rem .25rem 0;text-align:left;vertical-align:top}
-th{font-weight:600;border-bottom:1px solid #ccc}td.n{font-variant-numeric:tabular-nums;text-align:right}
+th{font-weight:600;border-bottom:1px solid #ccc}td.n{font-variant-numeric:tabular-nums;text-align:right;white-space:nowrap}
 .row{display:flex;flex-wrap:wrap;gap:1.2rem}figure{margin:0;max-width:16rem}figcaption{font-size:.85rem;color:#555}
 li{margin:.3rem 0}.note{color:#555;font-size:.9rem}svg{background:#fafafa}"""
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")  # Okabe and Ito
@@ -69,13 +69,13 @@ def _list(sentences: Iterable[str]) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     top = "".join(f"<th>{escape(name)}</th>" for name in head)
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{'' if i in (0, len(row) - 1) else ' class=n'}>{escape(c)}</td>" for i, c in enumerate(row))
-        + "</tr>"
-        for row in rows
-    )
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def _cell(text: str) -> str:
+    number = text[:1] in "+-.0123456789" and bool(text)
+    return f"<td{' class=n' if number else ''}>{escape(text)}</td>"
 
 
 def _figures(figures: Mapping[str, Figure]) -> str:
@@ -125,10 +125,10 @@ def _contrasts(audit: Audit) -> list[str]:
     if not audit.contrasts:
         return []
     rows = [
-        (f"{c.first} against {c.second}", c.figure, f"{c.difference:+.3f}", f"{c.effect:+.2f}", f"{c.p:.3g}", "")
+        (f"{c.first} against {c.second}", c.figure, f"{c.difference:+.3f}", f"{c.effect:+.2f}", f"{c.p:.3g}")
         for c in audit.contrasts
     ]
-    head = ("compared", "figure", "difference", "Cliff's delta", "p (Mann-Whitney, Holm)", "")
+    head = ("compared", "figure", "difference", "Cliff's delta", "p (Mann-Whitney, Holm)")
     return ["<h2>Groups</h2>", _table(head, rows)]
 
 
