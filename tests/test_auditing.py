@@ -11,47 +11,48 @@ import pytest
 from PIL import Image
 from scipy.stats import mannwhitneyu
 
-from sightline.auditing import interventions, places, samples, statistics
+from sightline import figures
+from sightline.auditing import contrasts, interventions, places, samples
 from sightline.auditing.answer import Audit, parse
 from sightline.auditing.clusters import cluster
 from sightline.auditing.findings import findings
 from sightline.auditing.odd import oddness
-from sightline.auditing.statistics import Figure
 from sightline.errors import InputError, MethodError
+from sightline.figures import Figure
 
 FRAMEWORKS = ("none",)
 
 
 def test_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    found = [statistics.mean_of(rng.normal(3, 2, 40)) for _ in range(200)]
+    found = [figures.mean_of(rng.normal(3, 2, 40)) for _ in range(200)]
     covered = np.mean([figure.low <= 3 <= figure.high for figure in found])
     assert 0.88 <= covered <= 0.99
     assert abs(np.mean([figure.mean for figure in found]) - 3) < 0.1
 
 
 def test_share_has_wilsons_interval() -> None:
-    figure = statistics.share_of([True] * 8 + [False] * 2)
+    figure = figures.share_of([True] * 8 + [False] * 2)
     assert (figure.mean, figure.count) == (0.8, 10)
     assert figure.low == pytest.approx(0.4902, abs=1e-4) and figure.high == pytest.approx(0.9433, abs=1e-4)
-    certain = statistics.share_of([True] * 10)
+    certain = figures.share_of([True] * 10)
     assert certain.high == pytest.approx(1) and certain.low == pytest.approx(0.7225, abs=1e-4)
 
 
 def test_values_without_an_answer_are_left_out() -> None:
-    figure = statistics.mean_of([1.0, math.nan, 3.0])
+    figure = figures.mean_of([1.0, math.nan, 3.0])
     assert (figure.mean, figure.count) == (2.0, 2)
-    assert statistics.mean_of([]).facts() == {"mean": None, "low": None, "high": None, "count": 0}
+    assert figures.mean_of([]).facts() == {"mean": None, "low": None, "high": None, "count": 0}
 
 
 def test_contrast_is_cliffs_delta_and_holm_corrects_it() -> None:
     a, b, c = np.array([3.0, 4, 5, 6]), np.array([1.0, 2, 3, 4]), np.array([1.0, 2, 3, 5])
-    first, second, third = statistics.contrasts("border", {"a": a, "b": b, "c": c})
+    first, second, third = contrasts.contrasts("border", {"a": a, "b": b, "c": c})
     wins = sum(int(x > y) - int(x < y) for x in a for y in b)
     assert first.effect == pytest.approx(wins / 16) and first.difference == pytest.approx(2)
     raw = sorted(mannwhitneyu(x, y).pvalue for x, y in ((a, b), (a, c), (b, c)))
     expected = [min(1, 3 * raw[0]), max(min(1, 3 * raw[0]), min(1, 2 * raw[1]))]
-    made = statistics.corrected([first, second, third])
+    made = contrasts.corrected([first, second, third])
     assert [each.p for each in made][:2] == pytest.approx(expected)
     assert all(x.p <= y.p for x, y in pairwise(made))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sightline.audit import audit
 from sightline.auditing.answer import Audit
+from sightline.board import Board
+from sightline.compare import Comparison, compare
 from sightline.errors import (
     InputError,
     LayerError,
@@ -32,6 +34,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Audit",
+    "Board",
+    "Comparison",
     "Explanation",
     "InputError",
     "Layer",
@@ -54,6 +58,7 @@ __all__ = [
     "UntrustedError",
     "Visualization",
     "audit",
+    "compare",
     "explain",
     "grid",
     "layers",

@@ -11,12 +11,13 @@ import numpy as np
 
 from sightline.auditing.answer import Audit, Odd
 from sightline.auditing.clusters import FEWEST, Clusters, cluster
+from sightline.auditing.contrasts import Contrast, contrasts, corrected
 from sightline.auditing.looking import Failure, Look, look_at
 from sightline.auditing.odd import oddness, pictured
 from sightline.auditing.samples import Sample, samples_in
-from sightline.auditing.statistics import Contrast, Figure, contrasts, corrected, mean_of, share_of
 from sightline.errors import InputError, MethodError
 from sightline.explain import refusals
+from sightline.figures import Figure, mean_of, share_of
 from sightline.load import LOADING, Loaded, load
 from sightline.method import AtLeast
 from sightline.params import check_number

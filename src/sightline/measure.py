@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from sightline import metrics as _metrics  # noqa: F401  enters every metric
 from sightline.arrays import Array
 from sightline.asking import Request, answer_again, ask, passes_of
 from sightline.baselines import baseline_for
@@ -90,20 +89,27 @@ def specs_in(metric: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _spec(text: str) -> tuple[str, dict[str, Any]]:
-    """ "deletion:rise-2018" or "deletion:steps=10,fill=black"."""
+    """A metric out of "deletion:rise-2018" or "deletion:steps=10,fill=black"."""
+    return read_spec(text, find_metric(text.partition(":")[0]).presets)
+
+
+def read_spec(text: str, presets: Mapping[str, Mapping[str, Any]] | None = None) -> tuple[str, dict[str, Any]]:
+    """A name and its options out of "name:key=value,key=value", where a preset's name stands for its options.
+
+    >>> read_spec("integrated-gradients:baseline=mean,steps=10")
+    ('integrated-gradients', {'baseline': 'mean', 'steps': '10'})
+    """
     name, _, rest = text.partition(":")
-    parts = [part.strip() for part in rest.split(",") if part.strip()]
-    presets = find_metric(name).presets
     options: dict[str, Any] = {}
-    for part in parts:
+    for part in (part.strip() for part in rest.split(",") if part.strip()):
         key, equals, value = part.partition("=")
-        if not equals and part not in presets:
+        if not equals and part not in (presets or {}):
             raise MethodError(
-                f"metric {text!r} was given; {name} has no protocol called {part!r}.",
-                f"Use {', '.join(presets) or 'options, written key=value'}.",
+                f"{text!r} was given; {name} has no protocol called {part!r}.",
+                f"Use {', '.join(presets or {}) or 'options, written key=value'}.",
             )
-        options |= {key: value} if equals else dict(presets[part])
-    return name, options
+        options |= {key.strip(): value.strip()} if equals else dict((presets or {})[part])
+    return name.strip(), options
 
 
 def settled(spec: tuple[str, Mapping[str, Any]], random_state: int) -> Chosen:
@@ -212,16 +218,10 @@ def _measurement(
     parts = [chosen.metric.values(given, fill(given["x"])) for given in asked]
     return Measurement(
         metric=chosen.metric.name,
-        method=explanation.method,
         values=np.concatenate([values for values, _ in parts]),
         protocol=dict(chosen.params),
         curves={name: np.concatenate([curves[name] for _, curves in parts]) for name in parts[0][1]},
-        model=explanation.model,
-        params=explanation.params,
-        layer=explanation.layer,
-        target=explanation.target,
-        images=tuple(picture.name for picture in explanation.pictures),
-        notes=explanation.notes,
+        explanation=explanation,
         seconds=time.perf_counter() - start,
     )
 

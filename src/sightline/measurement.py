@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sightline.explanation import Explanation
 from sightline.metric import METRICS
 
 Facts = dict[str, Any]
@@ -19,22 +20,21 @@ class Measurement:
     """What one metric says of the maps of one method and target.
 
     `values` (n,) float64, one an image, NaN where the metric has no answer (an empty mask, say); `protocol` every option
-    of the metric; `curves` name -> (n, points) where it has some; `target` what was explained in each image
-    ({"index", "label"}); `seconds` for all of the images.
+    of the metric; `curves` name -> (n, points) where it has some; `explanation` the maps that were measured; `seconds`
+    for all of the images, without their explanation.
     """
 
     metric: str
-    method: str
     values: np.ndarray
     protocol: Facts
     curves: Mapping[str, np.ndarray] = field(repr=False)
-    model: str
-    params: Facts
-    layer: str | None
-    target: list[Facts] = field(repr=False)
-    images: tuple[str, ...] = field(repr=False)
-    notes: tuple[str, ...]
+    explanation: Explanation = field(repr=False)
     seconds: float
+
+    @property
+    def method(self) -> str:
+        """Whose maps they are."""
+        return self.explanation.method
 
     @property
     def mean(self) -> float:
@@ -63,10 +63,11 @@ class Measurement:
 
     def facts(self) -> Facts:
         """All but the curves, ready for JSON: a number that is NaN or infinite is None."""
+        e = self.explanation
         return {
             "metric": self.metric,
             "method": self.method,
-            "model": self.model,
+            "model": e.model,
             "mean": _finite(self.mean),
             "standard_error": _finite(self.standard_error),
             "values": [_finite(value) for value in self.values.tolist()],
@@ -74,11 +75,12 @@ class Measurement:
             "better": self.better,
             "range": [_finite(end) for end in self.range],
             "protocol": self.protocol,
-            "params": self.params,
-            "layer": self.layer,
-            "target": self.target,
-            "images": list(self.images),
-            "notes": list(self.notes),
+            "params": e.params,
+            "layer": e.layer,
+            "target": e.target,
+            "images": [picture.name for picture in e.pictures],
+            "random_state": e.random_state,
+            "notes": list(e.notes),
             "seconds": round(self.seconds, 4),
         }
 

@@ -15,10 +15,11 @@ import numpy as np
 
 from sightline import pictures
 from sightline.auditing.clusters import Clusters
+from sightline.auditing.contrasts import Contrast
 from sightline.auditing.findings import findings
 from sightline.auditing.looking import Failure, Look
-from sightline.auditing.statistics import Contrast, Figure
 from sightline.errors import InputError, MethodError, nearest
+from sightline.figures import Figure
 
 _SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sightline.auditing.clusters import Clusters
+from sightline.auditing.contrasts import Contrast
 from sightline.auditing.places import border, corners
-from sightline.auditing.statistics import Contrast, Figure
+from sightline.figures import Figure
 
 _MUCH = 2.0  # times the share that a map would have that is the same everywhere
 _LARGE = 0.33  # a Cliff's delta that is no small effect (Romano et al. 2006)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sightline import pictures
 from sightline.auditing.clusters import Clusters
-from sightline.auditing.statistics import Figure
+from sightline.figures import Figure
 
 if TYPE_CHECKING:
     from sightline.auditing.answer import Audit

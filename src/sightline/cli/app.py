@@ -11,6 +11,7 @@ from typer import Argument, Option
 import sightline as sl
 from sightline.cli import lists
 from sightline.cli.auditing import audit_folder
+from sightline.cli.comparing import compare_files
 from sightline.cli.demo import show_demo
 from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, settings
 from sightline.cli.visualizing import Wished, visualize_targets
@@ -133,6 +134,39 @@ def visualize(
     options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
     wish = Wished(how | {"layer": layer, "space": space, "random_state": random_state}, out, as_json)
     return visualize_targets(model, targets, options, wish)
+
+
+@app.command()
+def compare(
+    images: Annotated[list[str], Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
+    model: Annotated[str | None, Option(metavar="SPEC", help=f"{SPEC}. [default: {DEFAULT_MODEL}]")] = None,
+    method: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help='With options of its own: "integrated-gradients:baseline=mean"; repeatable.'),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, Option(metavar="NAME", help='See `sightline metrics`; "deletion:steps=10"; repeatable.')
+    ] = None,
+    masks: Annotated[str | None, Option(metavar="DIR", help="A mask of what matters for each, in their order.")] = None,
+    target: Annotated[str, Option(metavar="T", help="What is explained in each picture.")] = "top",
+    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
+    weights: Weights = None,
+    preprocess: Preprocess = None,
+    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
+    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
+    as_json: Json = False,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    output: Output = None,
+    input: Input = None,
+    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same table.")] = 0,
+    trust: Trust = False,
+    debug: Debug = False,
+) -> int:
+    """Set methods side by side: their maps, what metrics say of them, what they cost."""
+    loading = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    asked: dict[str, Any] = {"masks": masks, "target": target, "layer": layer, "random_state": random_state}
+    asked |= {name: given for name, given in (("method", method), ("metric", metric)) if given}
+    return compare_files(images, model, loading, asked, out, as_json)
 
 
 @app.command()
