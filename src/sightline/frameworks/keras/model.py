@@ -14,6 +14,7 @@ from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array, tile
 from sightline.errors import InputError, ModelError
+from sightline.frameworks.keras.crossing import Memory, cut_after
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
@@ -84,9 +85,15 @@ class KerasModel:
         key = ("places", self.ends, tuple(x.shape), fingerprint(self.model))
         return list(remembered(self.model, key, survey))
 
-    def remember(self, x: Array, place: Place) -> Any:
-        """Nothing but that the compiler leaves out what a given value makes needless; on torch nobody does."""
-        return None if backend.backend() == "torch" else place
+    def remember(self, x: Array, place: Place) -> Memory | None:
+        """The values that cross the cut after `place`: the compiler leaves out what these make needless.
+
+        None on torch, where nobody leaves out anything.
+        """
+        if backend.backend() == "torch":
+            return None
+        cut = cut_after(self.model, place)
+        return Memory(cut, self.run(x, at=cut.crossing).values if cut.crossing else {})
 
     def run(
         self,
@@ -96,7 +103,7 @@ class KerasModel:
         edit: Mapping[Place, Edit] | None = None,
         target: Target | Callable[[Array], Array] | None = None,
         rule: Rule | None = None,
-        memory: Any = None,
+        memory: Memory | None = None,
     ) -> Trace:
         """One pass of `x` in evaluation mode, and a backward pass from each score of the target.
 
@@ -104,7 +111,10 @@ class KerasModel:
         """
         x, at, edit = self.array(x), tuple(dict.fromkeys(at)), edit or {}
         if memory is not None:
-            x = tile(x, rows_of(edit) // x.shape[0])
+            copies = rows_of(edit) // x.shape[0]
+            x = tile(x, copies)
+            if memory.serves({*at, *edit} | ({target.place} if isinstance(target, Target) and target.place else set())):
+                edit = {place: tile(value, copies) for place, value in memory.values.items()} | dict(edit)
         target = target if target is None or isinstance(target, Target) else Target(target)
         if target is not None:
             _check_differentiable(at, x)
