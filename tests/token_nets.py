@@ -22,11 +22,11 @@ class Block(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """Patches of 8 pixels; `registers` tokens before them, the first of which is that of the class; none: their mean."""
+    """Patches of `patch` pixels; before them `registers` tokens, the first of which is that of the class; none: a mean."""
 
-    def __init__(self, registers: int = 1, width: int = 16, depth: int = 2, classes: int = 5) -> None:
+    def __init__(self, registers: int = 1, width: int = 16, depth: int = 2, classes: int = 5, patch: int = 8) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(3, width, 8, stride=8)
+        self.patches = nn.Conv2d(3, width, patch, stride=patch)
         self.first = nn.Parameter(torch.randn(1, registers, width))
         self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, classes)
