@@ -89,7 +89,7 @@ def generic_attention(net: SmallViT, image: torch.Tensor, target: int) -> np.nda
     r = torch.eye(len(o.end), dtype=o.end.dtype)
     for a, g in zip(o.attention(), o.gradients(target)):
         r = r + (g * a).clamp(min=0).mean(0) @ r
-    return o.cells(r)
+    return o.cells(r - torch.eye(len(r)))
 
 
 def legrad(net: SmallViT, image: torch.Tensor, target: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def transformer_attribution(net: SmallViT, image: torch.Tensor, target: int) -> 
     with torch.no_grad():
         relevance = relevance_at_attention(o, target)
         steps = [(g * r).clamp(min=0).mean(0) + torch.eye(r.shape[-1]) for g, r in zip(gradients, relevance)]
-        return o.cells(product(steps))
+        return o.cells(product(steps) - torch.eye(len(steps[0])))
 
 
 def relevance_at_attention(o: Opened, target: int) -> list[torch.Tensor]:

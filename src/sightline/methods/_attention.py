@@ -40,12 +40,26 @@ def rolled_out(steps: Sequence[Array], gradient: Array, tokens: Layer) -> Array:
     These are the tokens with a gradient (k, n, tokens, channels) at the last layer that gives them: that of the class,
     those of class and teacher, or all of a mean; where there are several, the mean of their rows. (k, n, rows, columns).
     """
-    xp = namespace(gradient)
-    read = xp.astype(xp.any(gradient != 0, axis=-1), gradient.dtype)
-    row = rows_to_one(read)[..., None, :]
+    row = _read(gradient)
     for step in reversed(steps):
-        row = xp.matmul(row, step)
+        row = namespace(row).matmul(row, step)
     return on_grid(row[..., 0, :], tokens)
+
+
+def gathered(parts: Sequence[Array], gradient: Array, tokens: Layer) -> Array:
+    """As `rolled_out`, each step being the identity and a part, less the identity itself.
+
+    What a token is to itself stands in no cell of a class token's row; in a mean's it would hide the rest.
+    """
+    return rolled_out([with_skip(part) for part in parts], gradient, tokens) - on_grid(
+        _read(gradient)[..., 0, :], tokens
+    )
+
+
+def _read(gradient: Array) -> Array:
+    """An even share (k, n, 1, tokens) for each token that the score reads."""
+    xp = namespace(gradient)
+    return rows_to_one(xp.astype(xp.any(gradient != 0, axis=-1), gradient.dtype))[..., None, :]
 
 
 def on_grid(of_tokens: Array, tokens: Layer) -> Array:

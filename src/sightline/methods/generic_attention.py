@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sightline.arrays import Array, relu
 from sightline.method import method
-from sightline.methods._attention import differentiated_attention, over_heads, rolled_out, with_skip
+from sightline.methods._attention import differentiated_attention, gathered, over_heads
 from sightline.model import Model, Target
 
 
@@ -21,9 +21,9 @@ def generic_attention(model: Model, x: Array, target: Target) -> Array:
 
     Shape (k, n, rows, columns), not negative: R is the identity, and each block adds Ā R to it, Ā the mean over the heads
     of the positive part of attention times gradient (the rule for self-attention). Rows are those of the tokens that the
-    score reads (of the class, of class and teacher, or all: their mean, in which every cell keeps its own 1). It counts
+    score reads (of the class, of class and teacher, or all: their mean), less what each of them is to itself. It counts
     what speaks for the score alone.
     """
     trace, places, tokens = differentiated_attention(model, x, target)
-    steps = [with_skip(over_heads(relu(trace.values[place] * trace.grads[place]))) for place in places]
-    return rolled_out(steps, trace.grads[tokens.name], tokens)
+    parts = [over_heads(relu(trace.values[place] * trace.grads[place])) for place in places]
+    return gathered(parts, trace.grads[tokens.name], tokens)
