@@ -96,7 +96,8 @@ def legrad(net: SmallViT, image: torch.Tensor, target: int) -> np.ndarray:
     o = Opened(net, image)
     found = torch.zeros(len(o.end), dtype=o.end.dtype)
     for block in o.blocks:
-        (g,) = torch.autograd.grad(o.score(block["end"], target), [block["a"]], retain_graph=True)
+        score = net.head(net.norm(block["end"].mean(0)))[target]
+        (g,) = torch.autograd.grad(score, [block["a"]], retain_graph=True)
         found += g.clamp(min=0).mean(0).mean(0)
     side = round((len(found) - o.extra) ** 0.5)
     return found[o.extra :].reshape(side, side).numpy()

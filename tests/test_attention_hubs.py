@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torchcam.methods
 import torchvision
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
@@ -168,3 +169,12 @@ def test_other_refusals() -> None:
     assert np.ptp(sl.explain(flat, image(), method="generic-attention").attribution) > 0
     with pytest.raises(sl.ModelError, match=r"no layer around .* is a block of its own"):
         sl.explain(flat, image(), method="legrad")
+
+
+def test_legrad_equals_torchcams_summed_instead_of_averaged() -> None:
+    net, x = in_torchvision(), image()
+    with torchcam.methods.LeGrad(net, [f"encoder.layers.encoder_layer_{i}" for i in range(2)]) as theirs:
+        scores = net(x)
+        (expected,) = theirs([2, 2], scores, normalized=False)
+    found = attribute(net, "legrad")[0]
+    torch.testing.assert_close(found, 2 * expected.double(), rtol=0, atol=1e-6 * found.max().item())

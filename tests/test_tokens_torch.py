@@ -10,35 +10,14 @@ import torch
 import torch.nn.functional as F
 
 import sightline as sl
-from token_nets import SmallViT
+from token_nets import CELL, SmallViT, drawn, trained
 
 FRAMEWORKS = ("torch",)
-SIDE, CELL = 48, 8
-
-
-def drawn(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Noisy pictures with a patch of one of three colours on one cell: (pictures, colours, cells)."""
-    rng = torch.Generator().manual_seed(seed)
-    pictures = 0.3 * torch.randn(count, 3, SIDE, SIDE, generator=rng)
-    colours = torch.randint(3, (count,), generator=rng)
-    cells = torch.randint((SIDE // CELL) ** 2, (count,), generator=rng)
-    for picture, colour, cell in zip(pictures, colours.tolist(), cells.tolist()):
-        row, column = (CELL * i for i in divmod(cell, SIDE // CELL))
-        picture[colour, row : row + CELL, column : column + CELL] += 1.5
-    return pictures, colours, cells
 
 
 @pytest.fixture(scope="module")
 def net() -> SmallViT:
-    torch.manual_seed(0)
-    net = SmallViT(registers=2, width=32, classes=3)
-    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
-    for step in range(150):
-        pictures, colours, _ = drawn(64, 100 + step)
-        optimiser.zero_grad()
-        F.cross_entropy(net(pictures), colours).backward()
-        optimiser.step()
-    return net.eval()
+    return trained()
 
 
 def hits(net: SmallViT, method: str, **options: Any) -> torch.Tensor:

@@ -21,13 +21,13 @@ from sightline.tail import Tail
     source="Bousselham et al. 2024, section 3, arXiv:2404.03214",
 )
 def legrad(model: Model, x: Array, target: Target) -> Array:
-    """How much more attention to each cell would raise the score, read off the tokens of every block, summed over blocks.
+    """How much more attention to each cell would raise the score, by the mean of each block's tokens, over all blocks.
 
-    Shape (k, n, rows, columns), not negative, in units of score: the score of a block is that of the whole model if its
-    last block gave this block's tokens; the positive part of its gradient at the block's own attention is the mean over
-    heads and over the tokens that attend. Tokens are read as the model reads them (the authors' code for CLIP takes their
-    mean instead). ModelError for a model without a layer for each block. Attention that is already there is not weighed:
-    a cell may be marked that no token looks at.
+    Shape (k, n, rows, columns), not negative, in units of score: the score of a block is that of the whole model if each
+    token after the last block were the mean of this block's, as in the authors' code, however the model itself reads its
+    tokens; the positive part of its gradient at the block's own attention is the mean over heads and over the tokens that
+    attend, and the blocks are summed. ModelError for a model without a layer for each block. Attention that is already
+    there is not weighed: a cell may be marked that no token looks at.
     """
     layers = model.places(x)
     attention, tokens = attention_layers(layers)
@@ -55,11 +55,14 @@ def _block(own: Layer, attention: Sequence[Layer], layers: Sequence[Layer]) -> L
 
 
 def _pulls(tail: Tail, values: Sequence[Array], target: Target) -> tuple[Array, ...]:
-    """The gradient of the scores (n, k, ...) at the end of the last block, had it given each of the values (n, ...)."""
-    xp = namespace(values[0])
-    found = tail.run(xp.concat(list(values), axis=0), at=[""], target=target.repeat(len(values))).grads[""]
-    count = values[0].shape[0]
-    return tuple(xp.moveaxis(found[:, i * count : (i + 1) * count, ...], 0, 1) for i in range(len(values)))
+    """For each of the tokens (n, tokens, channels) the gradient (n, k, 1, channels) at them of the scores of their mean."""
+    xp, count = namespace(values[0]), values[0].shape[0]
+    means = [xp.broadcast_to(xp.mean(tokens, axis=1, keepdims=True), tuple(tokens.shape)) for tokens in values]
+    found = tail.run(xp.concat(means, axis=0), at=[""], target=target.repeat(len(values))).grads[""]
+    found = xp.mean(
+        xp.moveaxis(found, 0, 1), axis=2, keepdims=True
+    )  # each token is the mean's part, and stands for all
+    return tuple(found[i * count : (i + 1) * count, ...] for i in range(len(values)))
 
 
 def _pulled(values: Sequence[Array], *pulls: Array) -> Array:
