@@ -12,8 +12,8 @@ import numpy as np
 
 from sightline.arrays import Array, to_numpy
 from sightline.baselines import NAMES, baseline_for, specs_of
-from sightline.errors import MethodError
-from sightline.layers import choose_layer
+from sightline.errors import LayerError, MethodError
+from sightline.layers import attention_layers, choose_layer
 from sightline.load import Loaded
 from sightline.memory import halved, has_chunk, out_of_memory
 from sightline.method import Baselines, Method
@@ -119,9 +119,21 @@ def _settled(
 
 
 def _layer(request: Request, model: Model, x: Array) -> Layer | None:
+    if "attention" in request.method.base(request.params).needs:
+        _check_attention(request, model, x)
     if "layer" not in request.method.base(request.params).needs and request.layer is None:
         return None
     return choose_layer(model.places(x), request.layer)
+
+
+def _check_attention(request: Request, model: Model, x: Array) -> None:
+    """Raise an error at once where a method of attention cannot be asked."""
+    attention_layers(model.places(x))
+    if request.layer is not None:
+        raise LayerError(
+            f"layer {request.layer!r} was given; {request.method.name} goes through the attention of all layers.",
+            "Leave the layer out.",
+        )
 
 
 def _baselines(

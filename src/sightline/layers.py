@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from sightline.arrays import Array, namespace, to_numpy
-from sightline.errors import LayerError, nearest
+from sightline.errors import LayerError, ModelError, nearest
 from sightline.model import Layer, Model, Target
 
 
@@ -73,6 +73,36 @@ def last_grid(layers: Sequence[Layer]) -> Layer:
 def _maps(layer: Layer) -> bool:
     """Whether the layer has a grid on which the score hangs, and is not the end itself."""
     return bool(layer.grid) and not layer.dead and layer.kind not in _HEADS and layer.activation not in _HEADS
+
+
+_NO_ATTENTION = "Use a method that needs no attention, such as integrated-gradients, or attn-lrp."
+
+
+def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
+    """The attention of a grid's tokens to each other, from the first block up, and the last layer that gives the tokens.
+
+    Raises ModelError where there is none that is seen, where it is within windows, or not between the same tokens.
+    """
+    found = [layer for layer in layers if layer.attends]
+    if not found:
+        raise ModelError("a model was given in which no attention between tokens is seen.", _NO_ATTENTION)
+    parted = next((layer for layer in found if len(layer.shape) > 3), None)
+    if parted:
+        raise ModelError(
+            f"a model was given whose {parted.name!r} attends within each of {parted.shape[0]} windows, so that no "
+            "token's attention can be followed from layer to layer.",
+            _NO_ATTENTION,
+        )
+    counts = sorted({layer.shape[-1] for layer in found})
+    after = layers[layers.index(found[-1]) :]
+    last = [layer for layer in after if layer.tokens and layer.shape[0] == counts[-1]]
+    if len(counts) > 1 or not last:
+        raise ModelError(
+            f"a model was given that attends over {', '.join(map(str, counts))} tokens; expected the tokens of one grid "
+            "in every layer.",
+            _NO_ATTENTION,
+        )
+    return found, last[-1]
 
 
 _MOST = 8  # tokens beside those of the grid: of the class, of a teacher, registers

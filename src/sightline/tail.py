@@ -37,7 +37,7 @@ class Tail:
 
     @cached_property
     def _copies_for_one(self) -> int:
-        sizes = [math.prod(layer.shape) for layer in self.model.places(self.x)]
+        sizes = [math.prod(layer.shape) for layer in self.model.places(self.x) if not layer.attends]
         return max(1, min(max(sizes) // math.prod(self.layer.shape), 16))
 
     def array(self, x: Any) -> Array:

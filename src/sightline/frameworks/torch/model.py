@@ -14,14 +14,15 @@ from torch import nn
 
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
+from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
 from sightline.frameworks.torch.replay import Memory, answering, remember
-from sightline.frameworks.torch.taps import Taps, tapped, usable
+from sightline.frameworks.torch.taps import Taps, tapped, telling, usable
 from sightline.frameworks.torch.twin import Seen, twin
 from sightline.frameworks.torch.watch import Watch
 from sightline.layers import is_window, token_grid, without_dead_grids
-from sightline.model import Edit, Layer, Place, Rule, Target, Trace, rows_of
+from sightline.model import ATTENTION, Edit, Layer, Place, Rule, Target, Trace, places_of, rows_of, scored_of
 
 _LAYERS: weakref.WeakKeyDictionary[nn.Module, dict[Any, list[Layer]]] = weakref.WeakKeyDictionary()
 
@@ -75,7 +76,7 @@ class TorchModel:
         seen: Seen = {}
         module = twin(self.module, seen)
         layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
-        axes = {tuple(x.shape[1:]): self.channel}
+        axes, running = {tuple(x.shape[1:]): self.channel}, [""]
         named = self.module.named_modules()
         # the twin has no compiled shells
         originals = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}
@@ -93,10 +94,19 @@ class TorchModel:
                 layer = Layer(place, kind, shape, axis, bool(own), own, tokens=tokens, made_by=originals.get(name))
                 layers.append(replace(layer, dead=is_window(layer, layers)))
 
+        def attend(p: torch.Tensor) -> torch.Tensor:
+            name = running[-1] + ATTENTION
+            calls[name] = calls.get(name, 0) + 1
+            rows = () if len(p) == len(x) else (len(p) // len(x),)  # windows, or heads, of one image
+            place = name if calls[name] == 1 else f"{name}:{calls[name]}"
+            layers.append(Layer(place, "probabilities", (*rows, *p.shape[1:]), dead=True))
+            return p
+
         for name, m in module.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule):
                 m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
-        with torch.no_grad():
+                telling(m, name, running)
+        with torch.no_grad(), Open(attend):
             self._call(module, self.array(x), x.shape[0])
         return layers
 
@@ -112,7 +122,7 @@ class TorchModel:
     ) -> Trace:
         """One pass of a twin, recorded from the shallowest place in `at` on; see `sightline.model.Model.run`."""
         scored = getattr(target, "place", None)  # whose value is scored; None: the outputs
-        places = at if scored is None else [*at, scored]
+        places = [*at, *places_of(scored)]
         x, images, edit = usable(self.array(x)).detach(), x.shape[0], edit or {}
         if memory is not None:
             images = rows_of(edit)
@@ -128,7 +138,7 @@ class TorchModel:
             outputs, head = self._watched(spare, taps, x, images, rule)
             if target is None:
                 return Trace(outputs.detach(), None, taps.values, {}, head)
-            score = _usable_target(target)(outputs if scored is None else taps.values[scored])
+            score = _usable_target(target)(scored_of(scored, outputs, taps.values))
             score = score[None] if score.ndim == 1 else score
             grads = _gradients(score, {place: taps.values[place] for place in at}) if at else {}
         values = {place: taps.values[place].detach() for place in at}
@@ -143,10 +153,10 @@ class TorchModel:
         self, spare: Spare, taps: Taps, x: torch.Tensor, images: int, rule: Rule | None
     ) -> tuple[torch.Tensor, str]:
         """The outputs before the head. A twin known to have no head, and no rule, is spared the function mode."""
-        if rule is None and self.output in spare.headless:
+        if rule is None and self.output in spare.headless and not taps.attention:
             outputs, head = choose(self._call(spare.module, taps.tap("", x), images), self.output), ""
         else:
-            with Watch(rule) as watch, taps.telling(watch.places if rule and watch.kinds is None else None):
+            with Watch(rule) as watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)):
                 given = self._call(spare.module, watch.start(taps.tap("", x)), images)
             outputs, head = watch.before_head(choose(given, self.output))
             if not head and not (watch.met_head and taps.inside):
@@ -181,6 +191,11 @@ def _structure(module: nn.Module) -> tuple[Any, ...]:
         found += [(name, weakref.ref(child)) for name, child in children if child is not None]
         waiting += [child for _, child in children if child is not None]
     return tuple(found)
+
+
+def _told(rule: Rule | None, watch: Watch, taps: Taps) -> list[str] | None:
+    """Where the module that runs is kept, if anyone asks."""
+    return watch.places if taps.attention or (rule and watch.kinds is None) else None
 
 
 def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:

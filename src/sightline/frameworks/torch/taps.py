@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,9 +11,10 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from sightline.errors import LayerError
+from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.outputs import with_first_tensor
 from sightline.frameworks.torch.pool import Spare
-from sightline.model import Edit, Place
+from sightline.model import ATTENTION, Edit, Place
 
 
 class Taps:
@@ -26,6 +27,7 @@ class Taps:
         self.values: dict[Place, torch.Tensor] = {}
         self.handles: list[RemovableHandle] = []
         self.met: set[Place] = set()
+        self.attention: list[tuple[nn.Module, _Nth]] = []  # whose attention, and which of it
         for place in dict.fromkeys([*at, *edit]):
             self._place(place)
 
@@ -61,8 +63,19 @@ class Taps:
         """Keep `stack`, if there is one, at the module that runs."""
         if stack is not None:
             for name, module in self.modules.items():
-                self.handles += _telling(module, name, stack)
+                self.handles += telling(module, name, stack)
         yield
+
+    def opened(self, stack: list[str]) -> AbstractContextManager[Any]:
+        """Attention in its open form, where a place asks for it; `stack` ends in the module that runs."""
+
+        def seen(p: torch.Tensor) -> torch.Tensor:
+            for module, nth in self.attention:
+                if module is self.modules[stack[-1]]:
+                    p = nth(p)
+            return p
+
+        return Open(seen) if self.attention else nullcontext()
 
     def _place(self, place: Place) -> None:
         if place == "":
@@ -70,14 +83,17 @@ class Taps:
         if place.startswith("="):
             self._parameter(place)
             return
-        path, _, call = place.removeprefix(":").partition(":")
+        whole, _, call = place.removeprefix(":").partition(":")
+        path = whole.removesuffix(ATTENTION)
         if path not in self.modules or not (call or "1").isdigit():
             raise LayerError(
                 f"layer {place!r} was given; the model has no module called {path!r}, or it is inside TorchScript.",
                 "Take a name from `sightline layers MODEL`.",
             )
         calls = _Nth(int(call or 1), lambda given: with_first_tensor(given, lambda t: self.tap(place, t)))
-        if place.startswith(":"):
+        if path != whole:
+            self.attention.append((self.modules[path], calls))
+        elif place.startswith(":"):
             before = lambda m, args, kwargs: calls((args, kwargs))  # noqa: E731
             self.handles.append(self.modules[path].register_forward_pre_hook(before, with_kwargs=True))
         else:
@@ -104,7 +120,9 @@ def usable(value: torch.Tensor) -> torch.Tensor:
     return value.clone() if value.is_inference() else value
 
 
-def _telling(module: nn.Module, name: str, stack: list[str]) -> list[RemovableHandle]:
+def telling(module: nn.Module, name: str, stack: list[str]) -> list[RemovableHandle]:
+    """Hooks that keep `stack` at the module that runs."""
+
     def enter(m: nn.Module, given: Any) -> None:
         stack.append(name)
 
