@@ -19,7 +19,7 @@ from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
 from sightline.layers import token_grid, without_dead_grids
-from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, rows_of
+from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, places_of, rows_of
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
 
@@ -110,12 +110,12 @@ class KerasModel:
         LayerError for a place that is not there; ModelError for a rule that met none of its operations.
         """
         x, at, edit = self.array(x), tuple(dict.fromkeys(at)), edit or {}
+        target = target if target is None or isinstance(target, Target) else Target(target)
         if memory is not None:
             copies = rows_of(edit) // x.shape[0]
             x = tile(x, copies)
-            if memory.serves({*at, *edit} | ({target.place} if isinstance(target, Target) and target.place else set())):
+            if memory.serves({*at, *edit, *places_of(target and target.place)}):
                 edit = {place: tile(value, copies) for place, value in memory.values.items()} | dict(edit)
-        target = target if target is None or isinstance(target, Target) else Target(target)
         if target is not None:
             _check_differentiable(at, x)
         functions = tuple((place, value) for place, value in edit.items() if callable(value))
