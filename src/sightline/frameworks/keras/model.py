@@ -114,7 +114,7 @@ class KerasModel:
         if memory is not None:
             copies = rows_of(edit) // x.shape[0]
             x = tile(x, copies)
-            if memory.serves({*at, *edit, *places_of(target and target.place)}):
+            if memory.serves({*at, *edit, *places_of(target.place if target else None)}):
                 edit = {place: tile(value, copies) for place, value in memory.values.items()} | dict(edit)
         if target is not None:
             _check_differentiable(at, x)
