@@ -34,7 +34,7 @@ class TorchModel:
     others: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the inputs that are not explained
     input: str | None = None  # the keyword of the input that is explained; None: the first argument
     output: str | int | None = None
-    chunk: int = 4
+    chunk: int = 8
     channel: int = -3
 
     def array(self, x: Any) -> torch.Tensor:
