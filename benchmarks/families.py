@@ -24,6 +24,7 @@ GUIDED = Family("guided-backprop", "FB")
 EIGEN_CAM = Family("eigen-cam", "F")
 LRP = Family("lrp-epsilon", "FB")  # each rule works beside the pass: its arithmetic is not in the limit
 ONE_PASS = (GRADIENT, GUIDED, LRP, GRAD_CAM, EIGEN_CAM)  # those of one limit together: it runs once between two
+WITHOUT_LRP = (GRADIENT, GUIDED, GRAD_CAM, EIGEN_CAM)
 ON_A_TRANSFORMER = (GRADIENT, GRAD_CAM, EIGEN_CAM)  # no ReLU, and attention, which has rules of its own
 HEAVY = (GRADIENT, GRAD_CAM)
 

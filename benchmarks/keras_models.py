@@ -55,7 +55,7 @@ class Subject:
         if family.passes == 1:
             return self._once[family.unit]
         bare, pack = self.passes[family.unit], keras.ops.repeat(self.x, self.loaded.model.chunk, axis=0)
-        packs = max(1, min(3, family.passes // len(pack)))
+        packs = max(1, min(3, family.passes // len(pack) // 2))
         forward = (Part("F", family.forward, self._run("F")),) if family.forward else ()
         return (
             Part(family.unit, family.passes, lambda: [bare(pack) for _ in range(packs)], packs * len(pack)),

@@ -63,7 +63,7 @@ class Subject:
     def _packs(self, unit: str, passes: int) -> Part:
         """As many full passes as tell the time of one, no more than the limit holds."""
         run, count = (self.forward if unit == "F" else self.backward)(self._pack), len(self._pack)
-        packs = max(1, min(3, passes // count))
+        packs = max(1, min(3, passes // count // 2))
         return Part(unit, passes, lambda: [run() for _ in range(packs)], packs * count)
 
     @cached_property

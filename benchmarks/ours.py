@@ -43,8 +43,8 @@ def _whole(loaded: sl.Loaded, x: Any, family: Family) -> Run:
 
 
 def _warm(loaded: sl.Loaded, x: Any, family: Family) -> Run | None:
-    """For a method of many passes two full ones: enough to have compiled all."""
-    few = {name: min(n, 2 * loaded.model.chunk) for name, n in family.options.items() if name in ("steps", "samples")}
+    """For a method of many passes a full one: enough to have compiled all."""
+    few = {name: min(n, loaded.model.chunk) for name, n in family.options.items() if name in ("steps", "samples")}
     return _whole(loaded, x, Family(family.method, family.unit, options={**family.options, **few})) if few else None
 
 

@@ -37,8 +37,8 @@ def of_one_pass(subject: Subject) -> Peers:
     }
 
 
-def of_many_passes(subject: Subject, n: int, windows: int, window: int, score_layer: str) -> Peers:
-    """Paths and noise with `n` points, `n` random masks and `windows` regular ones, and Score-CAM."""
+def of_many_passes(subject: Subject, n: int, window: int, windows: int) -> Peers:
+    """Paths and noise with `n` points, `n` random masks and `windows` regular ones."""
     net, x, classes = subject.net(), subject.x, subject.classes
     path, tunnel, occlusion = attr.IntegratedGradients(net), attr.NoiseTunnel(attr.Saliency(net)), attr.Occlusion(net)
     slid: dict[str, Any] = {"sliding_window_shapes": (3, window, window), "strides": (3, window // 2, window // 2)}
@@ -55,8 +55,12 @@ def of_many_passes(subject: Subject, n: int, windows: int, window: int, score_la
             CAPTUM: lambda: occlusion.attribute(x, target=classes, perturbations_per_eval=PACK, **slid),
             LOOP: _loop(subject, windows),
         },
-        "score-cam": {PGC: _pgc(subject, ScoreCAM, score_layer), TORCHCAM: _scored(subject, score_layer)},
     }
+
+
+def score_cam(subject: Subject, layer: str) -> Peers:
+    """Score-CAM of a layer's channels."""
+    return {"score-cam": {PGC: _pgc(subject, ScoreCAM, layer), TORCHCAM: _scored(subject, layer)}}
 
 
 def ablation(subject: Subject, channels: int) -> Run:

@@ -12,31 +12,33 @@ from benchmarks.table import OURS, Row, parse
 
 PAGE = Path(__file__).with_name("results.png")
 ROWS = Path(__file__).with_name("results.jsonl")
-SHOWN = ("torch resnet50", "torch mobilenet_v2", "Keras/TensorFlow MobileNetV2")  # those with peers, at batch 1
+RESNET, MOBILENET, KERAS = "torch resnet50", "torch mobilenet_v2", "Keras/TensorFlow MobileNetV2"  # those with peers
 COLOURS = {OURS: "#0b6e8a", "captum": "#e0a13a", "pytorch-grad-cam": "#c8553d", "torchcam": "#8a6fae"}
 COLOURS |= {"tf-keras-vis": "#6b8e4e", "a loop": "#9a9a9a"}
 
 
 def draw(rows: Sequence[Row], path: Path = PAGE) -> None:
-    """Bars of cost / limit on a logarithmic scale, a panel for each model; those without rows are left out."""
-    panels = [(model, found) for model in SHOWN if (found := _shown(rows, model))]
-    heights = [len(found) + len({r.method for r in found}) for _, found in panels]
-    figure, axes = plt.subplots(
-        len(panels),
-        figsize=(8, 0.8 + 0.21 * sum(heights)),
-        height_ratios=heights,
-        sharex=True,
+    """Bars of cost / limit on a logarithmic scale, a panel for each model."""
+    panels = {model: _shown(rows, model) for model in (RESNET, MOBILENET, KERAS)}
+    figure, axes = plt.subplot_mosaic(
+        [[RESNET, MOBILENET], [RESNET, KERAS]],
+        figsize=(11, 7),
+        height_ratios=[_height(panels[MOBILENET]), _height(panels[KERAS]) + 2],
         layout="constrained",
-        squeeze=False,
     )
-    for (model, found), axis in zip(panels, axes[:, 0]):
-        _panel(axis, model, found)
-    axes[-1, 0].set_xlabel("time / time of the bare passes that the method needs (logarithmic; 1 is the limit)")
-    named = [kind for kind in COLOURS if any(_kind(r) == kind for _, found in panels for r in found)]
+    largest = max(row.ratio for found in panels.values() for row in found)
+    for model, found in panels.items():
+        _panel(axes[model], model, found, largest)
+    figure.supxlabel("time / time of the bare passes that the method needs; logarithmic, 1 is the limit", fontsize=9)
+    named = [kind for kind in COLOURS if any(_kind(r) == kind for found in panels.values() for r in found)]
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[kind]) for kind in named]
-    figure.legend(handles, named, loc="outside upper center", ncols=len(named), frameon=False, fontsize=8)
-    figure.savefig(path, dpi=150)
+    figure.legend(handles, named, loc="outside upper center", ncols=len(named), frameon=False, fontsize=9)
+    figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def _height(found: Sequence[Row]) -> float:
+    return len(found) + 0.8 * len({r.method for r in found}) + 1
 
 
 def _shown(rows: Sequence[Row], model: str) -> list[Row]:
@@ -50,24 +52,24 @@ def _kind(row: Row) -> str:
     return row.by.partition(",")[0]
 
 
-def _panel(axis: Axes, model: str, rows: Sequence[Row]) -> None:
-    y, ticks = 0.0, dict[str, list[float]]()
+def _panel(axis: Axes, model: str, rows: Sequence[Row], largest: float) -> None:
+    y, at = 0.0, dict[str, list[float]]()
     for method in dict.fromkeys(r.method for r in rows):
         for row in (r for r in rows if r.method == method):
-            axis.barh(y, row.ratio, height=0.86, color=COLOURS[_kind(row)])
-            axis.text(row.ratio * 1.04, y, _figure(row.ratio), va="center", fontsize=7)
-            ticks.setdefault(method, []).append(y)
+            axis.barh(y, row.ratio, height=0.9, color=COLOURS[_kind(row)])
+            axis.text(max(row.ratio, 1) * 1.06, y, _figure(row.ratio), va="center", fontsize=7)
+            at.setdefault(method, []).append(y)
             y += 1
         y += 0.8
-    axis.set_yticks([sum(at) / len(at) for at in ticks.values()], list(ticks), fontsize=8)
-    axis.set(xscale="log", title=f"{model}, one image")
-    axis.set_xlim(0.5, max(10.0, axis.get_xlim()[1] * 1.6))
-    axis.title.set(fontsize=9, ha="left", position=(0, 1))
-    axis.set_xticks(ticks := [t for t in (1, 2, 5, 10, 100, 1000) if t < axis.get_xlim()[1]], map(str, ticks))
+    axis.set_yticks([sum(each) / len(each) for each in at.values()], list(at), fontsize=8)
+    axis.set_ylim(max(y - 0.8, 0.5), -1)
+    axis.set(xscale="log", xlim=(0.8, max(10.0, largest * 2)))
+    axis.set_title(f"{model}, one image", fontsize=9, loc="left")
+    ticks = [t for t in (1, 2, 5, 10, 100, 1000, 10000) if t < largest * 2]
+    axis.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
     axis.axvline(1, color="black", linewidth=1)
     axis.tick_params(axis="y", length=0)
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.invert_yaxis()
 
 
 def _figure(ratio: float) -> str:
