@@ -1,4 +1,4 @@
-"""Run every benchmark, each framework in a process of its own, and write RESULTS.md and its picture."""
+"""Run every benchmark, each framework in a process of its own, and write RESULTS.md, its picture and the README's table."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks import readme
 from benchmarks.page import write
 from benchmarks.picture import ROWS, draw
 from benchmarks.table import Row, parse
@@ -32,6 +33,7 @@ def main() -> None:
         if running.returncode:
             sys.exit(f"{' '.join(process)} failed")
     draw(rows)
+    readme.update(rows)
     print(f"written to {PAGE}")
 
 
