@@ -17,7 +17,7 @@ from benchmarks.models import Subject
 from benchmarks.ours import Peers
 
 CAPTUM, PGC, TORCHCAM, LOOP = "captum", "pytorch-grad-cam", "torchcam", "a loop, one mask at a time"
-PACK = 8  # images in a pass: of 1, 4, 8 and 16 the quickest for Captum on two cores
+PACK = 8  # images in a pass, as in ours: of 1 to 16 the quickest for bare passes on two cores
 
 
 def of_one_pass(subject: Subject) -> Peers:
