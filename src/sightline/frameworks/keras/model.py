@@ -69,20 +69,22 @@ class KerasModel:
 
     def places(self, x: Array) -> list[Layer]:
         """The image, and every layer and operation in the order in which a pass of `x` leaves them."""
-        x = self.array(x)[:1]
-        arrays = Arrays(x, [value[:1] for value in self.others])
+        x = self.array(x)
+        own = tuple(x.shape[1:])
 
         def survey() -> list[Layer]:
+            one = x[:1]
+            arrays = Arrays(one, [value[:1] for value in self.others])
             met = self.engine.survey(self.model, Ask(self.ends), arrays).met
-            image = Layer("", "input", tuple(x.shape[1:]), self.channel)
+            image = Layer("", "input", own, self.channel)
             shaped = [(place, op, shape[1:]) for place, op, shape in met if shape and None not in shape]
             layers = [image]
             for place, op, shape in shaped:
                 tokens = token_grid(shape, layers)
                 layers.append(replace(_layer(place, op, shape, self.channel), tokens=tokens))
-            return without_dead_grids(self, x, layers)
+            return without_dead_grids(self, one, layers)
 
-        key = ("places", self.ends, tuple(x.shape), fingerprint(self.model))
+        key = ("places", self.ends, own, fingerprint(self.model))
         return list(remembered(self.model, key, survey))
 
     def remember(self, x: Array, place: Place) -> Memory | None:

@@ -35,7 +35,7 @@ class TorchModel:
     others: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the inputs that are not explained
     input: str | None = None  # the keyword of the input that is explained; None: the first argument
     output: str | int | None = None
-    chunk: int = 4
+    chunk: int = 8
     channel: int = -3
 
     def array(self, x: Any) -> torch.Tensor:
@@ -162,7 +162,7 @@ class TorchModel:
             if not head and not (watch.met_head and taps.inside):
                 spare.headless.add(self.output)
             outputs = watch.scores(outputs)
-            _check_rule(rule, watch.hits, spare.module)
+            _check_rule(rule, watch.hits, spare.scripted)
         taps.check()
         return by_image(outputs, images), head
 
@@ -232,8 +232,7 @@ def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dic
     return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*filled))}
 
 
-def _check_rule(rule: Rule | None, hits: int, module: nn.Module) -> None:
-    scripted = any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
+def _check_rule(rule: Rule | None, hits: int, scripted: bool) -> None:
     if rule is not None and (scripted or not hits):
         raise ModelError(
             f"the backward rule {getattr(rule, '__name__', 'given')!r} "
