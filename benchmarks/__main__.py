@@ -11,6 +11,7 @@ from importlib import metadata
 from os import cpu_count
 from pathlib import Path
 
+from benchmarks.memory import memory_page
 from benchmarks.table import Row, markdown, parse
 
 PAGE = Path(__file__).with_name("RESULTS.md")
@@ -29,6 +30,7 @@ def main() -> None:
                 _write(rows)
         if process.returncode:
             sys.exit(f"{module} failed")
+    PAGE.write_text(PAGE.read_text(encoding="utf-8") + memory_page(), encoding="utf-8")
     print(f"written to {PAGE}")
 
 

@@ -97,8 +97,8 @@ def _answers(
     top: int,
 ) -> list[Explanation]:
     with refusals(loaded.name, tuple(given.x.shape)):
-        loaded = replace(loaded, model=fitted(loaded.model, given.x, limit))
-        found = ask(requests, loaded, preprocessing, given.x)
+        fitting, share = fitted(loaded.model, given.x, limit)
+        found = ask(requests, replace(loaded, model=fitting), preprocessing, given.x, share)
     return [
         answer
         for request, (each, seconds) in zip(requests, found)

@@ -49,6 +49,7 @@ class Question:
     model: Model
     x: Array
     wanted: Wanted
+    share: float = 1.0  # of what a pass may hold, for tails: see `sightline.memory.halved`
     outputs: Array = None
     head: str = ""
     notes: tuple[str, ...] = ()
