@@ -37,7 +37,7 @@ def _grad_cam() -> MemoryRow:
 
 
 def _score_cam() -> MemoryRow:
-    _until(96, lambda: sl.explain(_net(), torch.randn(1, 3, 224, 224), method="score-cam"))
+    _until(48, lambda: sl.explain(_net(), torch.randn(1, 3, 224, 224), method="score-cam"))
     return MemoryRow("score-cam, ResNet-50, 2,048 channels, 224 x 224: the process in all", 1500 * MB, _peak())
 
 

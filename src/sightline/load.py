@@ -94,6 +94,15 @@ def _told_anew(loaded: Loaded, preprocess: Any, labels: Any) -> Loaded:
     return loaded if labels is None else replace(loaded, labels=read_labels(labels), notes=())
 
 
+def in_precision(loaded: Loaded, precision: str | None) -> Loaded:
+    """`loaded` with passes in that precision, None as the model is; ModelError where it cannot be had."""
+    if precision is None:
+        return loaded
+    if not hasattr(loaded.model, "in_precision"):
+        _refuse("a model with an adapter of its own", "Do that in the adapter.", precision=precision)
+    return replace(loaded, model=loaded.model.in_precision(precision))  # type: ignore[attr-defined]
+
+
 def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:
     """The hash of a user's model, taken when it is asked for: hashing costs more than many an explanation."""
     return lambda: frameworks.fingerprint(alive()) if alive() is not None else ""

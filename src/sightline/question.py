@@ -67,6 +67,11 @@ class Question:
         """Images in a pass."""
         return self.model.chunk
 
+    @property
+    def computed(self) -> Mapping[str, str]:
+        """How passes are computed, where the model tells."""
+        return getattr(self.model, "computed", {})
+
     def array(self, x: Any) -> Array:
         """`x` as the framework's own array."""
         return self.model.array(x)

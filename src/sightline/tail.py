@@ -48,6 +48,11 @@ class Tail:
         tail = own + _values(layers[after:]) + getattr(self.memory, "held", 0)
         return min(max(sizes) / own, _values(layers) / tail, SHARES)
 
+    @property
+    def computed(self) -> Mapping[str, str]:
+        """How passes are computed, where the model tells."""
+        return getattr(self.model, "computed", {})
+
     def array(self, x: Any) -> Array:
         """`x` as the framework's own array."""
         return self.model.array(x)

@@ -80,6 +80,9 @@ def explain(
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same map.")] = 0,
     max_pixels: Annotated[int, Option(min=1, metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
     memory: Annotated[str | None, Option(metavar="SIZE", help="What the layers of a pass may take: 2GB.")] = None,
+    precision: Annotated[
+        str | None, Option(metavar="P", help="bfloat16, or float16 on CUDA: quicker and less exact (PyTorch).")
+    ] = None,
     trust: Trust = False,
     colormap: Annotated[str | None, Option(metavar="NAME", help="One of Matplotlib's; default by the map.")] = None,
     debug: Debug = False,
@@ -94,6 +97,7 @@ def explain(
         "random_state": random_state,
         "max_pixels": max_pixels,
         "memory": memory,
+        "precision": precision,
         "top": top,
         **settings(set_ or ()),
     }

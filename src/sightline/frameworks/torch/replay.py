@@ -35,7 +35,7 @@ class Memory:
     @property
     def held(self) -> int:
         """How many values of one image are repeated for each of its copies."""
-        sizes = {id(t): t.numel() for t in tree_leaves([self.image, self.given]) if id(t) in self.read}
+        sizes: dict[int, int] = {id(t): t.numel() for t in tree_leaves([self.image, self.given]) if id(t) in self.read}
         return sum(sizes.values()) // len(self.image)
 
     def grown(self, y: Any, copies: int) -> Any:
