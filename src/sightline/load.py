@@ -52,7 +52,9 @@ def load(
     file, or "package.module:factory"; `weights` a file for its weights (which voids the preprocessing that the spec
     carries). `labels` are the classes' names, a file with one a line, or "imagenet". Of a model with several inputs,
     `input` names the one explained and `inputs` gives the others' values; of one with several outputs, `output` names
-    the one explained. `trust` allows files that run code. Raises ModelError, UntrustedError, InputError.
+    the one explained.
+    `device` is where a PyTorch spec goes: by default CUDA, else MPS, else the CPU. `trust` allows files that run code.
+    Raises ModelError, UntrustedError, InputError.
 
     >>> load("world:fish-scales/rings").labels[:2]
     ('1 ring', '2 rings')
