@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from benchmarks import readme
+from benchmarks.memory import memory_page
 from benchmarks.page import write
 from benchmarks.picture import ROWS, draw
 from benchmarks.table import Row, parse
@@ -32,6 +33,7 @@ def main() -> None:
                 write(PAGE, rows, "make bench", "No GPU was at hand for this table.", time.perf_counter() - start)
         if running.returncode:
             sys.exit(f"{' '.join(process)} failed")
+    PAGE.write_text(PAGE.read_text(encoding="utf-8") + memory_page(), encoding="utf-8")
     draw(rows)
     readme.update(rows)
     print(f"written to {PAGE}")

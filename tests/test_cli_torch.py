@@ -93,6 +93,17 @@ def scores_of(name: str) -> np.ndarray:
         return user_nets.small()(x)[0].numpy()
 
 
+def test_precision_is_used_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("good.png", "--json", "--device", "cpu", "--precision", "bfloat16") == 0
+    (answer,) = answers(capsys.readouterr().out)
+    assert (answer["device"], answer["precision"], answer["layout"]) == ("cpu", "bfloat16", "channels_last")
+    exact = scores_of("good.png").max()
+    assert 0 < abs(answer["score"] - exact) < 0.02 * abs(exact) + 0.01
+    assert explain("good.png", "--precision", "float8") == 2
+    said = "precision='float8' was given for a model in float32; expected"
+    assert capsys.readouterr().err.splitlines()[-2].startswith(said)
+
+
 def test_scores_and_probabilities_are_the_models(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert explain("good.png", "wide.jpg", "--json") == 0
     captured = capsys.readouterr()

@@ -15,7 +15,7 @@ from sightline.baselines import NAMES, baseline_for, specs_of
 from sightline.errors import LayerError, MethodError
 from sightline.layers import attention_layers, choose_layer
 from sightline.load import Loaded
-from sightline.memory import halved, has_chunk, out_of_memory
+from sightline.memory import halved, lasted, out_of_memory
 from sightline.method import Baselines, Method
 from sightline.model import Layer, Model
 from sightline.preprocessing import Preprocessing
@@ -54,30 +54,30 @@ class Found:
 
 
 def ask(
-    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array, share: float = 1.0
 ) -> list[tuple[Found, float]]:
     """Run methods over the images `x`, a pass full of them at a time: what each found, and how many seconds it took.
 
     All have the same targets, and a pass that several of them need is made once, for the first of them. Where memory
     does not last, all is done again with half as many images in a pass, which changes no map; the answers say so.
+    `share` is how much of one image's pass a tail's may hold.
     """
-    chunk = loaded.model.chunk
+    model, note = loaded.model, ""
     while True:
         try:
-            found = _asked(requests, loaded, preprocessing, x)
+            found = _asked(requests, replace(loaded, model=model), preprocessing, x, share)
             break
         except Exception as error:
-            if not (out_of_memory(error) and has_chunk(loaded.model) and loaded.model.chunk > 1):
+            smaller = halved(model, share) if out_of_memory(error) else None
+            if smaller is None:
                 raise
-        loaded = replace(loaded, model=halved(loaded.model))
-    if loaded.model.chunk == chunk:
-        return found
-    note = f"memory did not last for more than {loaded.model.chunk} images in a pass"
-    return [(replace(each, notes=(*each.notes, note)), seconds) for each, seconds in found]
+        model, share = smaller
+        note = lasted(model, share)
+    return [(replace(each, notes=(*each.notes, note)), s) for each, s in found] if note else found
 
 
 def _asked(
-    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array, share: float
 ) -> list[tuple[Found, float]]:
     asked = wanted(requests[0].targets, loaded.labels, loaded.model.channel)
     settled = [_settled(request, loaded.model, preprocessing, x) for request in requests]
@@ -85,7 +85,7 @@ def _asked(
     seconds = [0.0] * len(requests)
     for rows in _passes(loaded.model, x):
         part = x if rows is None else x[rows, ...]
-        questions = [Question(loaded.model, part, each) for each in asked]
+        questions = [Question(loaded.model, part, each, share) for each in asked]
         for i in _in_order(requests):
             start = time.perf_counter()
             layer, baselines = settled[i]

@@ -58,6 +58,7 @@ class Explanation:
     preprocessing: str | None
     notes: tuple[str, ...]
     seconds: float
+    computed: Mapping[str, str]  # the device, precision and memory layout of the passes, where the adapter tells
     versions: Mapping[str, str]
     pictures: tuple[Picture, ...] = field(repr=False)
     geometries: tuple[Geometry, ...] = field(repr=False)
@@ -90,6 +91,7 @@ class Explanation:
             "random_state": self.random_state,
             "preprocessing": self.preprocessing,
             "weights": self.hash_weights(),
+            **{name: self.computed.get(name) for name in ("device", "precision", "layout")},
             "versions": dict(self.versions),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 4),

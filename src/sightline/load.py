@@ -52,7 +52,9 @@ def load(
     file, or "package.module:factory"; `weights` a file for its weights (which voids the preprocessing that the spec
     carries). `labels` are the classes' names, a file with one a line, or "imagenet". Of a model with several inputs,
     `input` names the one explained and `inputs` gives the others' values; of one with several outputs, `output` names
-    the one explained. `trust` allows files that run code. Raises ModelError, UntrustedError, InputError.
+    the one explained.
+    `device` is where a PyTorch spec goes: by default CUDA, else MPS, else the CPU. `trust` allows files that run code.
+    Raises ModelError, UntrustedError, InputError.
 
     >>> load("world:fish-scales/rings").labels[:2]
     ('1 ring', '2 rings')
@@ -92,6 +94,15 @@ def _told_anew(loaded: Loaded, preprocess: Any, labels: Any) -> Loaded:
     pre = loaded.preprocessing if preprocess is None else _preprocessing(preprocess)
     loaded = replace(loaded, preprocessing=pre)
     return loaded if labels is None else replace(loaded, labels=read_labels(labels), notes=())
+
+
+def in_precision(loaded: Loaded, precision: str | None) -> Loaded:
+    """`loaded` with passes in that precision, None as the model is; ModelError where it cannot be had."""
+    if precision is None:
+        return loaded
+    if not hasattr(loaded.model, "in_precision"):
+        _refuse("a model with an adapter of its own", "Do that in the adapter.", precision=precision)
+    return replace(loaded, model=loaded.model.in_precision(precision))  # type: ignore[attr-defined]
 
 
 def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:

@@ -234,6 +234,11 @@ class Row:
         return scores[self.row : self.row + 1, ...]
 
 
+def is_rough(model: Any, value: Array) -> bool:
+    """Whether passes of the model are in half precision, where the adapter tells; else whether a `value` of one is."""
+    return "16" in getattr(model, "computed", {}).get("precision", str(value.dtype))
+
+
 class Model(Protocol):
     """A model of any framework: one primitive, `run`."""
 

@@ -49,6 +49,7 @@ class Question:
     model: Model
     x: Array
     wanted: Wanted
+    share: float = 1.0  # of what a pass may hold, for tails: see `sightline.memory.halved`
     outputs: Array = None
     head: str = ""
     notes: tuple[str, ...] = ()
@@ -65,6 +66,11 @@ class Question:
     def chunk(self) -> int:
         """Images in a pass."""
         return self.model.chunk
+
+    @property
+    def computed(self) -> Mapping[str, str]:
+        """How passes are computed, where the model tells."""
+        return getattr(self.model, "computed", {})
 
     def array(self, x: Any) -> Array:
         """`x` as the framework's own array."""

@@ -70,7 +70,7 @@ def explain(
     out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
     as_json: Json = False,
     top: Annotated[int, Option(min=1, metavar="K", help="How many of the highest classes are listed.")] = 5,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda. [default: the quickest]")] = None,
     smooth: Annotated[float, Option(min=0, metavar="SIGMA", help="Blur the map by so many pixels.")] = 0.0,
     reduce: Annotated[
         str | None, Option(metavar="NAME", help=f"How channels become one number: {', '.join(REDUCTIONS)}.")
@@ -80,6 +80,9 @@ def explain(
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same map.")] = 0,
     max_pixels: Annotated[int, Option(min=1, metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
     memory: Annotated[str | None, Option(metavar="SIZE", help="What the layers of a pass may take: 2GB.")] = None,
+    precision: Annotated[
+        str | None, Option(metavar="P", help="bfloat16, or float16 on CUDA: quicker and less exact (PyTorch).")
+    ] = None,
     trust: Trust = False,
     colormap: Annotated[str | None, Option(metavar="NAME", help="One of Matplotlib's; default by the map.")] = None,
     debug: Debug = False,
@@ -94,6 +97,7 @@ def explain(
         "random_state": random_state,
         "max_pixels": max_pixels,
         "memory": memory,
+        "precision": precision,
         "top": top,
         **settings(set_ or ()),
     }
@@ -120,7 +124,7 @@ def visualize(
     labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
     out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
     as_json: Json = False,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda. [default: the quickest]")] = None,
     output: Output = None,
     input: Input = None,
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same picture.")] = 0,

@@ -78,9 +78,8 @@ def fixed_size(model: Any) -> tuple[int, int, int] | None:
 
 
 def place(model: Any, device: str | None) -> None:
-    """Move a model that sightline loaded to a device."""
-    if device is not None:
-        room(str(framework_of(model))).place(model, device)
+    """Move a model that sightline loaded to a device; without one, to the quickest that its framework can use."""
+    room(str(framework_of(model))).place(model, device)
 
 
 def versions(model: Any) -> Mapping[str, str]:

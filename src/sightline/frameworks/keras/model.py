@@ -49,7 +49,9 @@ def adapt(
     ends = find_ends(model, others, input, output)
     engine = import_module(f"sightline.frameworks.keras.{_backend()}")
     values = tuple(_convert(value, _dtype(model, name)) for name, value in others.items())
-    return KerasModel(model, engine, ends, values, _channel(model), _GPU_CHUNK if engine.has_gpu() else _CPU_CHUNK)
+    return KerasModel(
+        model, engine, ends, values, _channel(model), _CPU_CHUNK if engine.device() == "cpu" else _GPU_CHUNK
+    )
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,26 @@ class KerasModel:
     """A Keras model as the methods see it."""
 
     model: keras.Model
-    engine: Any  # the module of the backend: run, survey
+    engine: Any  # the module of the backend: run, survey, device
     ends: Ends
     others: tuple[Array, ...]
     channel: int
     chunk: int
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """Where and how passes are computed, for the answer."""
+        every = [layer for layer in self.model._flatten_layers() if not isinstance(layer, keras.Model)]
+        kinds = sorted({str(layer.compute_dtype) for layer in every})
+        layout = "channels_last" if self.channel == -1 else "channels_first"
+        return {"device": self.engine.device(), "precision": "+".join(kinds), "layout": layout}
+
+    def in_precision(self, name: str) -> KerasModel:
+        """ModelError: a Keras model's layers each have their own precision, for good."""
+        raise ModelError(
+            f"precision={name!r} was given with a Keras model; its layers have dtype policies of their own.",
+            'Build it under keras.config.set_dtype_policy("mixed_bfloat16"); a saved model keeps its own.',
+        )
 
     def array(self, x: Any) -> Array:
         """`x` as a tensor of the backend, in the precision of the model's input."""

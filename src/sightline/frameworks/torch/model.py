@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -17,6 +17,7 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
+from sightline.frameworks.torch.precision import casting, checked, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped, telling, usable
 from sightline.frameworks.torch.twin import Seen, twin
@@ -37,13 +38,14 @@ class TorchModel:
     output: str | int | None = None
     chunk: int = 8
     channel: int = -3
+    precision: torch.dtype | None = None  # of the operations that gain by it; None: as the model is
 
     def array(self, x: Any) -> torch.Tensor:
         """`x` in the model's precision, on its device, channels last where the model has convolutions."""
-        own = _first_weight(self.module)
-        x = torch.as_tensor(x) if own is None else torch.as_tensor(x).to(own.device)
-        if x.is_floating_point() or x.dtype == torch.uint8:
+        own, x = _first_weight(self.module), torch.as_tensor(x)
+        if x.is_floating_point() or x.dtype == torch.uint8:  # before it moves: not every device has float64
             x = x.to(own.dtype if own is not None else torch.get_default_dtype())
+        x = x if own is None else x.to(own.device)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.ndim == 4 else x
 
     @property
@@ -52,6 +54,18 @@ class TorchModel:
         own = _first_weight(self.module)
         narrow = own is not None and own.dtype != torch.float64
         return narrow and any(p.ndim == 4 for p in self.module.parameters())
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """Where and how passes are computed, for the answer."""
+        own = _first_weight(self.module)
+        layout = "channels_last" if self.channels_last else "contiguous"
+        precision = told(self.precision or (torch.get_default_dtype() if own is None else own.dtype))
+        return {"device": str(device_of(self.module)), "precision": precision, "layout": layout}
+
+    def in_precision(self, name: str) -> TorchModel:
+        """This model with passes in that precision; ModelError where there is none."""
+        return replace(self, precision=checked(name, _first_weight(self.module)))
 
     @property
     def free(self) -> int | None:
@@ -67,7 +81,7 @@ class TorchModel:
         layers = known.get(key)
         if layers is None:
             images = x if self.others else x[:1]
-            layers = without_dead_grids(self, images, self._meet(images))
+            layers = without_dead_grids(replace(self, precision=None), images, self._meet(images))
             known.clear()
             known[key] = layers
         return list(layers)
@@ -130,12 +144,14 @@ class TorchModel:
                 x, memory = tile(x, images // x.shape[0]), None
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(casting(device_of(self.module), None))
             stack.enter_context(torch.set_grad_enabled(target is not None))
             spare = stack.enter_context(borrowed(self.module))
             if memory is not None:
                 x = stack.enter_context(answering(spare, memory, images))
-            taps = stack.enter_context(tapped(spare, places, edit, target is not None))
-            outputs, head = self._watched(spare, taps, x, images, rule)
+            taps = stack.enter_context(tapped(spare, places, edit, target is not None, self.precision))
+            with self._casting():
+                outputs, head = self._watched(spare, taps, x, images, rule)
             if target is None:
                 return Trace(outputs.detach(), None, taps.values, {}, head)
             score = _usable_target(target)(scored_of(scored, outputs, taps.values))
@@ -147,7 +163,11 @@ class TorchModel:
     def remember(self, x: torch.Tensor, place: Place) -> Memory | None:
         """What copies of `x` need not do again before `place`; None where the whole pass must be run."""
         x, images = usable(self.array(x)).detach(), x.shape[0]
-        return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
+        with self._casting():
+            return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
+
+    def _casting(self) -> AbstractContextManager[Any]:
+        return casting(device_of(self.module), self.precision)
 
     def _watched(
         self, spare: Spare, taps: Taps, x: torch.Tensor, images: int, rule: Rule | None
@@ -164,7 +184,7 @@ class TorchModel:
             outputs = watch.scores(outputs)
             _check_rule(rule, watch.hits, spare.scripted)
         taps.check()
-        return by_image(outputs, images), head
+        return by_image(outputs if self.precision is None else outputs.float(), images), head
 
     def _call(self, module: nn.Module, x: torch.Tensor, images: int) -> Any:
         others = {name: self._companion(name, value, images) for name, value in self.others.items()}

@@ -20,10 +20,15 @@ from sightline.model import ATTENTION, Edit, Place
 class Taps:
     """The places of one pass: `values` is what was recorded."""
 
-    def __init__(self, spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool) -> None:
-        """Hooks for `at` and `edit` on the twin; with `grads`, what is recorded starts the graph."""
+    def __init__(
+        self, spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool, lowered: bool = False
+    ) -> None:
+        """Hooks for `at` and `edit` on the twin; with `grads`, what is recorded starts the graph.
+
+        In a pass of `lowered` precision whoever records or edits sees float32.
+        """
         self.spare, self.at, self.edit, self.grads = spare, set(at), edit, grads
-        self.modules = spare.modules
+        self.modules, self.lowered = spare.modules, lowered
         self.values: dict[Place, torch.Tensor] = {}
         self.handles: list[RemovableHandle] = []
         self.met: set[Place] = set()
@@ -34,6 +39,9 @@ class Taps:
     def tap(self, place: Place, y: torch.Tensor) -> torch.Tensor:
         """Edit and record the value at a place. Nothing before the first recorded one keeps a graph."""
         self.met.add(place)
+        kind = y.dtype if self.lowered else None  # a memory takes a look at a tensor for its being read
+        if kind and kind.is_floating_point and (place in self.edit or place in self.at):
+            y = y.float()
         if place in self.edit:
             new = self.edit[place]
             y = usable(new(y) if callable(new) else new)
@@ -42,7 +50,10 @@ class Taps:
             if self.grads and not y.requires_grad:
                 y.requires_grad_()
             self.values[place] = y
-        return y.clone()  # what was recorded or given stays as it is, also if an operation in place follows
+        given = y.to(kind) if kind else y
+        return (
+            given.clone() if given is y else given
+        )  # what was recorded or given stays, if an operation in place follows
 
     @property
     def inside(self) -> bool:
@@ -144,9 +155,11 @@ class _Nth:
 
 
 @contextmanager
-def tapped(spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool) -> Iterator[Taps]:
+def tapped(
+    spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool, precision: torch.dtype | None = None
+) -> Iterator[Taps]:
     """Taps for one pass; the hooks are gone afterwards."""
-    taps = Taps(spare, at, edit, grads)
+    taps = Taps(spare, at, edit, grads, precision is not None)
     yield taps
     for handle in taps.handles:  # after an exception the twin is thrown away as a whole
         handle.remove()
