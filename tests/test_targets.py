@@ -178,7 +178,7 @@ def test_a_region_of_a_segmentation() -> None:
     upper, single = np.zeros((2, 12, 12), bool)
     upper[:4] = single[7, 2] = True
     first, second = explained(asked()["maps"], [sl.Region("dog", upper), sl.Region(3, single)], labels=LABELS)
-    assert first.target[0] == {"index": 1, "label": "dog in a region of 48 cells"}
+    assert first.target[0] == {"index": 1, "label": "dog in a region of 48 cells", "cells": 48.0, "region": "mask"}
     assert_explains(first, MAPS, lambda s, i: s[:4, :, 1].sum())
     assert_explains(second, MAPS, lambda s, i: s[7, 2, 3])
     assert first.top == [[]] * 3
@@ -242,9 +242,9 @@ def fails(scores: Any) -> Any:
         ("number", None, "up:1", "the model has 1 outputs", "up:0"),
         ("binary", None, 2, "class 2 was given; the model has classes 0 to 1", "Take one"),
         ("binary", None, "top-3", "2 classes to rank", "fewer"),
-        ("maps", None, "top", "a score for each place", "sl.Region(class, mask)"),
-        ("maps", None, 1, "a score for each place", "sl.Region(class, mask)"),
-        ("maps", None, "up:1", "a score for each place", "sl.Region(class, mask)"),
+        ("maps", None, "top", "a score for each place", "region:CLASS"),
+        ("maps", None, 1, "a score for each place", "region:CLASS"),
+        ("maps", None, "up:1", "a score for each place", "region:CLASS"),
         ("maps", LABELS, sl.Region("dgo", np.ones((12, 12))), "class 'dgo'", "Did you mean 'dog'?"),
         ("maps", LABELS, sl.Region(5, np.ones((12, 12))), "class 5", "Take one"),
         ("maps", LABELS, sl.Region(0, np.ones((3, 4))), "a region of (3, 4)", "height and width"),

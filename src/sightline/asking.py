@@ -12,16 +12,20 @@ import numpy as np
 
 from sightline.arrays import Array, to_numpy
 from sightline.baselines import NAMES, baseline_for, specs_of
-from sightline.errors import MethodError
-from sightline.layers import choose_layer
+from sightline.boxes import Box
+from sightline.errors import LayerError, MethodError
+from sightline.images import Geometry, whole
+from sightline.layers import backbone_of, before_scores, choose_layer
 from sightline.load import Loaded
 from sightline.memory import halved, has_chunk, out_of_memory
 from sightline.method import Baselines, Method
 from sightline.model import Layer, Model
 from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Question
+from sightline.regions import Region
+from sightline.settled import Facts, Images, Wanted
 from sightline.tail import Tail
-from sightline.targets import Facts, Spec, wanted
+from sightline.targets import Spec, wanted
 
 _IMAGES = frozenset({"baseline", "backgrounds", "low", "high"})  # the options that are images like those explained
 
@@ -54,7 +58,11 @@ class Found:
 
 
 def ask(
-    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+    requests: Sequence[Request],
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    x: Array,
+    geometries: Sequence[Geometry] = (),
 ) -> list[tuple[Found, float]]:
     """Run methods over the images `x`, a pass full of them at a time: what each found, and how many seconds it took.
 
@@ -64,7 +72,7 @@ def ask(
     chunk = loaded.model.chunk
     while True:
         try:
-            found = _asked(requests, loaded, preprocessing, x)
+            found = _asked(requests, loaded, preprocessing, x, tuple(geometries) or whole(x, loaded.model.channel))
             break
         except Exception as error:
             if not (out_of_memory(error) and has_chunk(loaded.model) and loaded.model.chunk > 1):
@@ -77,13 +85,17 @@ def ask(
 
 
 def _asked(
-    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+    requests: Sequence[Request],
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    x: Array,
+    geometries: tuple[Geometry, ...],
 ) -> list[tuple[Found, float]]:
-    asked = wanted(requests[0].targets, loaded.labels, loaded.model.channel)
+    passes = [(rows, _wanted(requests[0], loaded, geometries, rows)) for rows in _passes(loaded.model, x)]
     settled = [_settled(request, loaded.model, preprocessing, x) for request in requests]
     parts: list[list[Found]] = [[] for _ in requests]
     seconds = [0.0] * len(requests)
-    for rows in _passes(loaded.model, x):
+    for rows, asked in passes:
         part = x if rows is None else x[rows, ...]
         questions = [Question(loaded.model, part, each) for each in asked]
         for i in _in_order(requests):
@@ -94,6 +106,11 @@ def _asked(
             parts[i].append(_together([_part(requests[i].method, options, q, layer) for q in questions], 0))
             seconds[i] += time.perf_counter() - start
     return [(_together(found, 1), time_taken) for found, time_taken in zip(parts, seconds)]
+
+
+def _wanted(request: Request, loaded: Loaded, geometries: tuple[Geometry, ...], rows: slice | None) -> list[Wanted]:
+    rows = slice(None) if rows is None else rows
+    return wanted(request.targets, loaded.labels, loaded.model.channel, Images(geometries[rows], rows))
 
 
 def _passes(model: Model, x: Array) -> list[slice | None]:
@@ -121,7 +138,15 @@ def _settled(
 def _layer(request: Request, model: Model, x: Array) -> Layer | None:
     if "layer" not in request.method.base(request.params).needs and request.layer is None:
         return None
-    return choose_layer(model.places(x), request.layer)
+    layers = model.places(x)
+    if request.layer is None and any(isinstance(spec, Box) for spec in request.targets):
+        raise LayerError(
+            f"{request.method.name} of a box was asked for; a detector has many maps, and none is the last.",
+            f"Name one with layer=, such as {backbone_of(layers)!r} (`sightline layers MODEL`).",
+        )
+    if request.layer is None and any(isinstance(spec, Region) for spec in request.targets):
+        layers = before_scores(model, x[:1, ...], layers)
+    return choose_layer(layers, request.layer)
 
 
 def _baselines(
@@ -175,6 +200,11 @@ def _part(method: Method, options: dict[str, Any], question: Question, layer: La
             options = options | {name: there}
         model = Tail(question, layer, question.x)
     attribution, checks = method.attribute(model, image, Asked(), **options)
+    if layer is not None and attribution.shape[1] != question.x.shape[0]:
+        raise LayerError(
+            f"layer {layer.name!r} was given; it has {attribution.shape[1]} maps for {question.x.shape[0]} images.",
+            f"Take one with a map for each image, such as {backbone_of(model.places(image))!r}.",
+        )
     return Found(
         _channels_last(to_numpy(attribution), model.channel, len(image.shape)),
         {name: to_numpy(values) for name, values in checks.items()},
@@ -204,8 +234,16 @@ def _together(parts: Sequence[Found], axis: int) -> Found:
         {name: np.concatenate([part.checks[name] for part in parts], axis=axis) for name in first.checks},
         np.concatenate([part.score for part in parts], axis=axis),
         by_image if axis else by_target,
-        np.concatenate([part.outputs for part in parts], axis=0) if axis else first.outputs,
+        _stacked([part.outputs for part in parts]) if axis else first.outputs,
         first.head,
         first.layer,
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
+
+
+def _stacked(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Outputs of one pass after the other; detections, which are more in some than in others, filled up with zeros."""
+    if len({each.shape[1:] for each in outputs}) > 1 and outputs[0].ndim == 3:
+        most = max(each.shape[1] for each in outputs)
+        outputs = [np.pad(each, ((0, 0), (0, most - each.shape[1]), (0, 0))) for each in outputs]
+    return np.concatenate(outputs, axis=0)

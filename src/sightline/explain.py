@@ -98,7 +98,7 @@ def _answers(
 ) -> list[Explanation]:
     with refusals(loaded.name, tuple(given.x.shape)):
         loaded = replace(loaded, model=fitted(loaded.model, given.x, limit))
-        found = ask(requests, loaded, preprocessing, given.x)
+        found = ask(requests, loaded, preprocessing, given.x, given.geometries)
     return [
         answer
         for request, (each, seconds) in zip(requests, found)

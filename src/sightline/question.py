@@ -8,7 +8,7 @@ from typing import Any
 
 from sightline.arrays import Array
 from sightline.model import Change, Edit, Layer, Model, Place, Row, Rule, Target, Trace
-from sightline.targets import Facts, Settled, Wanted
+from sightline.settled import Facts, Settled, Wanted
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Question:
         own = getattr(self.model, "remember", None)  # an adapter of the user's own may have none
         memory = own(x, place) if own else None
         if memory is None:
-            self.notes = (f"each pass was made as a whole: nothing before {place!r} could be kept",)
+            self.notes += (f"each pass was made as a whole: nothing before {place!r} could be kept",)
         return memory
 
     def target(self) -> Target:
@@ -144,7 +144,7 @@ class Question:
 
     def _answer(self, trace: Trace, asked: bool) -> bool:
         """Settle the targets by the model's answer to the images themselves; whether they are as they were guessed."""
-        self.outputs, self.head = trace.outputs, trace.head
+        self.outputs, self.head, self.notes = trace.outputs, trace.head, self.notes + trace.notes
         self._settled = self.wanted.settle(trace.outputs, trace.head)
         self._score = trace.score if asked and self._settled.as_guessed else None
         return self._settled.as_guessed

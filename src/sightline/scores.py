@@ -55,12 +55,17 @@ def _picked(outputs: Array, picks: Array, signs: Array, ranks_of: Callable[[Arra
 
 
 def check_classes(outputs: Array) -> None:
-    """TargetError for outputs with a score for each place."""
-    if len(outputs.shape) != 2:
-        shape = tuple(outputs.shape[1:])
+    """TargetError for outputs with a score for each place, and for detections."""
+    shape = tuple(outputs.shape[1:])
+    if len(shape) == 2 and shape[1] == 6:
+        raise TargetError(
+            f"a class was asked for; the model gives {shape[0]} detections.",
+            "Say at which box: target=sl.Box((x0, y0, x1, y1), class), or sl.Box(0) for the surest (--target box:0).",
+        )
+    if len(shape) != 1:
         raise TargetError(
             f"a class was asked for; the model's output has a score for each place, of shape {shape}.",
-            "Say where: target=sl.Region(class, mask).",
+            "Say where: target=sl.Region(class, mask); without a mask, where the model says it (--target region:CLASS).",
         )
 
 

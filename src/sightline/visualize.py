@@ -16,13 +16,15 @@ from sightline.canvas import canvas
 from sightline.describe import end_of_the_model, highest_classes
 from sightline.errors import MethodError, ModelError, TargetError, nearest
 from sightline.explain import refusals
+from sightline.images import whole
 from sightline.layers import find_layer
 from sightline.load import Loaded, load, preprocessing_for
 from sightline.method import AtLeast
 from sightline.model import Target
 from sightline.params import check_number
 from sightline.preprocessing import Preprocessing
-from sightline.targets import Facts, Picks, wanted
+from sightline.settled import Facts, Images
+from sightline.targets import Picks, wanted
 from sightline.visualization import Visualization
 
 _STILL = (
@@ -168,7 +170,7 @@ def _aimed(loaded: Loaded, blank: Array, spec: Any, layer: Any) -> tuple[Target,
     if layer is not None:
         chosen = find_layer(loaded.model.places(blank), layer)
         return *aim_at(spec, chosen, blank), chosen.name
-    (asked,) = wanted([spec], loaded.labels, loaded.model.channel)
+    (asked,) = wanted([spec], loaded.labels, loaded.model.channel, Images(whole(blank, loaded.model.channel)))
     if isinstance(asked, Picks) and (len(asked.picks) > 1 or asked.picks[0].kind == "rank"):
         raise TargetError(
             f"target {spec!r} was given; a picture that is still to be found has no top class.",

@@ -14,7 +14,8 @@ from torch import nn
 
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
-from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, first_tensor
+from sightline.frameworks.torch.entrance import entered
+from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
 from sightline.frameworks.torch.replay import Memory, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped, usable
@@ -125,14 +126,14 @@ class TorchModel:
             if memory is not None:
                 x = stack.enter_context(answering(spare, memory, images))
             taps = stack.enter_context(tapped(spare, places, edit, target is not None))
-            outputs, head = self._watched(spare, taps, x, images, rule)
+            outputs, head, notes = self._watched(spare, taps, x, images, rule)
             if target is None:
-                return Trace(outputs.detach(), None, taps.values, {}, head)
+                return Trace(outputs.detach(), None, taps.values, {}, head, notes)
             score = _usable_target(target)(outputs if scored is None else taps.values[scored])
             score = score[None] if score.ndim == 1 else score
             grads = _gradients(score, {place: taps.values[place] for place in at}) if at else {}
         values = {place: taps.values[place].detach() for place in at}
-        return Trace(outputs.detach(), score.detach(), values, grads, head)
+        return Trace(outputs.detach(), score.detach(), values, grads, head, notes)
 
     def remember(self, x: torch.Tensor, place: Place) -> Memory | None:
         """What copies of `x` need not do again before `place`; None where the whole pass must be run."""
@@ -141,10 +142,11 @@ class TorchModel:
 
     def _watched(
         self, spare: Spare, taps: Taps, x: torch.Tensor, images: int, rule: Rule | None
-    ) -> tuple[torch.Tensor, str]:
-        """The outputs before the head. A twin known to have no head, and no rule, is spared the function mode."""
+    ) -> tuple[torch.Tensor, str, tuple[str, ...]]:
+        """The outputs before the head, its kind, and notes; with neither a head nor a rule no function mode is on."""
         if rule is None and self.output in spare.headless:
-            outputs, head = choose(self._call(spare.module, taps.tap("", x), images), self.output), ""
+            given = self._call(spare.module, taps.tap("", x), images)
+            outputs, head = choose(given, self.output), ""
         else:
             with Watch(rule) as watch, taps.telling(watch.places if rule and watch.kinds is None else None):
                 given = self._call(spare.module, watch.start(taps.tap("", x)), images)
@@ -154,11 +156,16 @@ class TorchModel:
             outputs = watch.scores(outputs)
             _check_rule(rule, watch.hits, spare.module)
         taps.check()
-        return by_image(outputs, images), head
+        return by_image(outputs, images), head, chosen(given, self.output)
 
     def _call(self, module: nn.Module, x: torch.Tensor, images: int) -> Any:
         others = {name: self._companion(name, value, images) for name, value in self.others.items()}
-        return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+        def call(x: torch.Tensor) -> Any:
+            return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+        alone = not others and self.input is None and self.output is None
+        return entered(module, x, call) if alone else call(x)
 
     def _companion(self, name: str, value: torch.Tensor, images: int) -> torch.Tensor:
         """Another input for a pass of that many images, which are those of the input over and over; a number as it is."""
