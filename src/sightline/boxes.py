@@ -99,7 +99,11 @@ def _settled(asked: Box, rows: np.ndarray, geometry: Geometry, labels: Sequence[
     index = None if asked.target is None else index_of(asked.target, labels)
     of_class = rows[:, 5] > 0 if index is None else (rows[:, 5] > 0) & (rows[:, 4] == index)
     rank = None if np.ndim(asked.box) else int(asked.box)
-    box = _corners(asked.box, geometry) if rank is None else rows[_ranked(rows, of_class, rank), :4]
+    if rank is None:
+        box = _corners(asked.box, geometry)
+    else:
+        chosen = rows[_ranked(rows, of_class, rank)]
+        box, of_class = chosen[:4], of_class & (rows[:, 4] == chosen[4])
     fits = np.where(of_class, overlap(rows, np.broadcast_to(box, (len(rows), 4))) * rows[:, 5], 0)
     best = int(fits.argmax())
     if not fits[best]:
