@@ -21,6 +21,7 @@ from sightline.localization import Localization
 from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
 from sightline.regions import Region
+from sightline.similarity import Similar
 from sightline.tail import Tail
 from sightline.visualization import Visualization
 from sightline.visualize import visualize
@@ -43,6 +44,7 @@ __all__ = [
     "PreprocessingWarning",
     "Region",
     "SightlineError",
+    "Similar",
     "Tail",
     "Target",
     "TargetError",

@@ -15,7 +15,7 @@ from sightline.baselines import NAMES, baseline_for, specs_of
 from sightline.boxes import Box
 from sightline.errors import LayerError, MethodError
 from sightline.images import Geometry, whole
-from sightline.layers import backbone_of, before_scores, choose_layer
+from sightline.layers import backbone_of, before_scores, choose_layer, find_layer
 from sightline.load import Loaded
 from sightline.memory import halved, has_chunk, out_of_memory
 from sightline.method import Baselines, Method
@@ -24,6 +24,7 @@ from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Question
 from sightline.regions import Region
 from sightline.settled import Facts, Images, Wanted
+from sightline.similarity import Similarity
 from sightline.tail import Tail
 from sightline.targets import Spec, wanted
 
@@ -97,7 +98,7 @@ def _asked(
     seconds = [0.0] * len(requests)
     for rows, asked in passes:
         part = x if rows is None else x[rows, ...]
-        questions = [Question(loaded.model, part, each) for each in asked]
+        questions = [Question(loaded.model, part, each, loaded.head) for each in asked]
         for i in _in_order(requests):
             start = time.perf_counter()
             layer, baselines = settled[i]
@@ -146,7 +147,20 @@ def _layer(request: Request, model: Model, x: Array) -> Layer | None:
         )
     if request.layer is None and any(isinstance(spec, Region) for spec in request.targets):
         layers = before_scores(model, x[:1, ...], layers)
-    return choose_layer(layers, request.layer)
+    return choose_layer(_up_to_places(request, layers), request.layer)
+
+
+def _up_to_places(request: Request, layers: list[Layer]) -> list[Layer]:
+    """The layers that come before a place whose value is explained; LayerError for another that was asked for."""
+    names = [layer.name for layer in layers]
+    places = [spec.place for spec in request.targets if isinstance(spec, Similarity) and spec.place is not None]
+    last = min((names.index(place) for place in places if place in names), default=len(names))
+    if request.layer is not None and names.index(find_layer(layers, request.layer).name) > last:
+        raise LayerError(
+            f"layer {request.layer!r} was given; it comes after {names[last]!r}, whose value is explained.",
+            "Take one before it.",
+        )
+    return layers[: last + 1]
 
 
 def _baselines(

@@ -20,6 +20,7 @@ from sightline.method import AtLeast, Method, find
 from sightline.params import check_number, settle_params
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import check_reduction
+from sightline.references import resolved
 
 
 def explain(
@@ -35,6 +36,7 @@ def explain(
     input: str | None = None,
     inputs: Mapping[str, Any] | None = None,
     output: str | int | None = None,
+    head: str | None = None,
     device: str | None = None,
     trust: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -50,13 +52,13 @@ def explain(
     `model`: a torch nn.Module, a Keras model, a spec (see `sightline.load`) or a loaded model. `images`: one or several
     of a file, a PIL picture, a uint8 array (h, w, c); or a float batch, taken as the model's input already. `method`:
     one or several names of `sightline.methods()`. `target`: a class index or name, "top", "top-3", "a - b", "up" or
-    "down" (regression), a `Region` (segmentation), a function of one image's scores, or a list of these; it is the
-    score before any softmax or sigmoid. `layer`: for a method that needs one, default the last with a grid; any other
-    method then explains the layer's output instead of the image. `reduce`: how channels become one number a pixel
-    ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default; a map without channels, such
-    as a CAM's, has nothing to reduce). `smooth`: standard
-    deviation in pixels of a Gaussian over the map. `memory`: how much the layers' values of a pass may take, "2GB"; without
-    it, half of what is free. `top`: how many of the highest classes the answer lists. Other
+    "down" (regression), a `Region` (segmentation), a `Box` (detection), a `Similar` (embedding), a function of one
+    image's scores, or a list of these; it is the score before any softmax or sigmoid. `layer`: for a method that
+    needs one, default the last with a grid; any other method then explains the layer's output instead of the image.
+    `reduce`: how channels become one number a pixel ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each
+    method has its own default; a map without channels, such as a CAM's, has nothing to reduce). `smooth`: standard
+    deviation in pixels of a Gaussian over the map. `memory`: how much the layers' values of a pass may take, "2GB";
+    without it, half of what is free. `top`: how many of the highest classes the answer lists. Other
     options go to the methods that have them. Raises a SightlineError for every mistake.
 
     >>> from sightline.worlds import find_world
@@ -73,6 +75,7 @@ def explain(
         input=input,
         inputs=inputs,
         output=output,
+        head=head,
         device=device,
         trust=trust,
     )
@@ -98,6 +101,8 @@ def _answers(
 ) -> list[Explanation]:
     with refusals(loaded.name, tuple(given.x.shape)):
         loaded = replace(loaded, model=fitted(loaded.model, given.x, limit))
+        targets = resolved(requests[0].targets, loaded)
+        requests = [replace(request, targets=targets) for request in requests]
         found = ask(requests, loaded, preprocessing, given.x, given.geometries)
     return [
         answer

@@ -8,6 +8,7 @@ from typing import Any
 
 from sightline.arrays import Array
 from sightline.model import Change, Edit, Layer, Model, Place, Row, Rule, Target, Trace
+from sightline.scores import head_of
 from sightline.settled import Facts, Settled, Wanted
 
 
@@ -49,6 +50,7 @@ class Question:
     model: Model
     x: Array
     wanted: Wanted
+    told: str | None = None  # by the caller, of the model's head
     outputs: Array = None
     head: str = ""
     notes: tuple[str, ...] = ()
@@ -134,6 +136,8 @@ class Question:
 
     def score(self) -> Array:
         """What is explained, (k, n)."""
+        if self._score is None and self.target().place is not None:
+            self._score = self.model.run(self.x, target=self.target()).score
         return self.target()(self.outputs) if self._score is None else self._score
 
     def _known(self) -> Settled:
@@ -144,7 +148,7 @@ class Question:
 
     def _answer(self, trace: Trace, asked: bool) -> bool:
         """Settle the targets by the model's answer to the images themselves; whether they are as they were guessed."""
-        self.outputs, self.head, self.notes = trace.outputs, trace.head, self.notes + trace.notes
-        self._settled = self.wanted.settle(trace.outputs, trace.head)
+        self.outputs, self.head, self.notes = trace.outputs, head_of(trace.head, self.told), self.notes + trace.notes
+        self._settled = self.wanted.settle(trace.outputs, self.head)
         self._score = trace.score if asked and self._settled.as_guessed else None
         return self._settled.as_guessed

@@ -27,6 +27,7 @@ from sightline.scores import (
     pick_target,
 )
 from sightline.settled import Facts, Images, Settled, Wanted
+from sightline.similarity import Similar, Similarity
 
 Spec = Any  # int, str, Region, a function of one image's scores, or a list of these
 
@@ -42,6 +43,8 @@ def wanted(specs: Sequence[Spec], labels: Sequence[str], channel: int, images: I
     for kind, group in groupby([spec_of(spec, labels) for spec in specs], _kind):
         if kind == "function":
             found += [Function(spec) for spec in group]
+        elif kind == "similarity":
+            found += group
         elif kind == "box":
             found.append(Boxes(tuple(group), tuple(labels), images))
         elif kind == "region":
@@ -52,12 +55,22 @@ def wanted(specs: Sequence[Spec], labels: Sequence[str], channel: int, images: I
 
 
 def spec_of(spec: Spec, labels: Sequence[str]) -> Spec:
-    """`spec`, or what it says as text: "region:road", "box:0", "box:10,20,50,60:cat"."""
+    """`spec`, or what it says as text: "region:road", "box:0", "box:10,20,50,60:cat", "similar:FILE", "text:WORDS".
+
+    >>> spec_of("region:road", ()).target
+    'road'
+    """
     text = spec.strip() if isinstance(spec, str) else ""
     kind, _, rest = (part.strip() for part in text.partition(":"))
     if not rest or is_label(text, labels):
         return spec
-    return _box(rest) if kind == "box" else Region(rest) if kind == "region" else spec
+    kinds: dict[str, Callable[[str], Spec]] = {
+        "region": Region,
+        "box": _box,
+        "similar": Similar,
+        "text": lambda words: Similar(text=words),
+    }
+    return kinds[kind](rest) if kind in kinds else spec
 
 
 def _box(text: str) -> Box:
@@ -72,9 +85,8 @@ def _box(text: str) -> Box:
 
 
 def _kind(spec: Spec) -> str:
-    if isinstance(spec, Region | Box):
-        return "region" if isinstance(spec, Region) else "box"
-    return "function" if callable(spec) else "pick"
+    kinds = {Region: "region", Box: "box", Similarity: "similarity"}
+    return kinds.get(type(spec), "function" if callable(spec) else "pick")
 
 
 @dataclass(frozen=True)
