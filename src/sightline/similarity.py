@@ -45,7 +45,8 @@ class Similarity:
         """The cosine, for which nothing need be known."""
         vector = self.vector.astype(np.float64)
         unit = vector / math.sqrt(max(float((vector**2).sum()), _LEAST))
-        each = np.repeat(unit[None, None], int(x.shape[0]), axis=0)
+        wide = "64" in str(x.dtype)  # in half precision the values are widened, and so is what they meet
+        each = np.repeat(unit[None, None], int(x.shape[0]), axis=0).astype(np.float64 if wide else np.float32)
         return Target(cosine, (beside(each, x),), self.place)
 
     def settle(self, outputs: Array, head: str) -> Settled:
