@@ -98,6 +98,19 @@ def small_rcnn(**options: Any) -> Any:
     return detection.FasterRCNN(backbone, box_roi_pool=pool, **size, **grid, **heads, **options).double().eval()
 
 
+def retina() -> Any:
+    """A detector that gives a list, after its threshold and its suppression of doubles."""
+    torch.manual_seed(0)
+    backbone: Any = nn.Sequential(nn.Conv2d(3, 8, 5, 4, 2), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU())
+    backbone.out_channels = 8
+    anchors = AnchorGenerator(((16, 32),), ((0.5, 1.0),))
+    head = detection.retinanet.RetinaNetHead(8, 4, 3, norm_layer=nn.Identity)
+    for layer in (head.classification_head.cls_logits, head.regression_head.bbox_reg):
+        nn.init.normal_(layer.weight, std=0.5)
+    size = {"min_size": 64, "max_size": 64, "score_thresh": 0.0}
+    return detection.RetinaNet(backbone, 3, anchor_generator=anchors, head=head, **size).double().eval()
+
+
 def clip() -> Any:
     torch.manual_seed(0)
     half = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

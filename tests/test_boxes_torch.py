@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.ops import box_iou
 
 import sightline as sl
-from detectors import Finder, detr, faster_rcnn, small_rcnn
+from detectors import Finder, detr, faster_rcnn, retina, small_rcnn
 from nets import snapshot
 from sightline.frameworks.torch import TorchModel
 
@@ -202,6 +202,17 @@ def test_a_descendant_of_detr_without_a_class_for_nothing_takes_the_sigmoid() ->
     assert e.score[0] == pytest.approx(float(sure), rel=1e-10)
 
 
+def test_torchvision_s_other_detectors_are_taken_by_what_they_return() -> None:
+    net, x = retina(), images(2).requires_grad_()
+    found = net(list(x))[0]
+    assert len(found["scores"]) > 1
+    (expected,) = torch.autograd.grad(found["scores"][0], [x])
+    e = sl.explain(net, x.detach(), method="gradient", target=sl.Box(0))
+    assert e.score[0] == pytest.approx(float(found["scores"][0].detach()), rel=1e-10)
+    np.testing.assert_allclose(e.target[0]["detection"], found["boxes"][0].detach(), atol=0.01)
+    np.testing.assert_allclose(e.attribution[0], expected[0].permute(1, 2, 0), rtol=1e-4, atol=1e-8)
+
+
 def test_detections_behind_thresholds_are_taken_as_they_are() -> None:
     """A detector of another kind gives a list of its own, here of none and of two."""
 
@@ -242,6 +253,21 @@ def test_every_kind_of_method_on_detectors(make: Any, layer: str, method: str) -
     np.testing.assert_allclose(alone.map, e.map[1:], rtol=1e-4, atol=1e-6 * float(e.map.max()))
 
 
+def test_a_cam_of_many_passes_does_not_trust_a_memory_of_lists() -> None:
+    """Ablation-CAM runs copies of the images; what a detector hands on between its parts is not as many as they are."""
+    net, x, target = small_rcnn(), images(1), sl.Box((8, 10, 50, 44), 2)
+    e = sl.explain(net, x, method="ablation-cam", target=target, layer="backbone.3")
+    expected = np.zeros((8, 8))
+    with torch.no_grad():
+        a = TorchModel(net).run(x, at=["backbone.3"]).values["backbone.3"]
+        for c in range(8):
+            without = TorchModel(net).run(x, edit={"backbone.3": a * (torch.arange(8) != c)[:, None, None]}).outputs[0]
+            mine = without[without[:, 4] == 2]
+            lost = float(e.score[0]) - float(score_of(mine[:, :4] * 64, mine[:, 5], (8, 10, 50, 44)))
+            expected += lost / float(e.score[0]) * a[0, c].numpy()
+    np.testing.assert_allclose(e.attribution[0], np.maximum(expected, 0), rtol=1e-5, atol=1e-7)
+
+
 def test_a_cam_of_a_box_asks_for_its_layer() -> None:
     for net, suggestion in ((detr(), r"model\.backbone"), (faster_rcnn(), r"backbone\.body\.16")):
         with pytest.raises(
@@ -252,6 +278,6 @@ def test_a_cam_of_a_box_asks_for_its_layer() -> None:
 
 def test_a_layer_of_the_proposals_is_refused() -> None:
     with pytest.raises(
-        sl.LayerError, match=r"'roi_heads.box_roi_pool' was given; it has \d+ maps for 2 images\.\n.*body"
+        sl.LayerError, match=r"'roi_heads.box_roi_pool' was given; it has \d+ maps for 2 images\.\n.*backbone"
     ):
         sl.explain(small_rcnn(), images(2), method="grad-cam", target=sl.Box(0), layer="roi_heads.box_roi_pool")

@@ -168,6 +168,18 @@ def test_every_kind_of_method_on_clip(method: str) -> None:
         assert str(e.layer).startswith("vision_model.")
 
 
+def test_the_pool_of_all_tokens_is_no_grid_for_a_cam() -> None:
+    half = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {"vocab_size": 50, "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}
+    torch.manual_seed(0)
+    config = transformers.SiglipConfig(
+        text_config=half | text, vision_config=half | {"image_size": 32, "patch_size": 8}
+    )
+    module = transformers.SiglipModel(config).double().eval()
+    e = sl.explain(module, images(1), method="grad-cam", target=sl.Similar(np.ones(16)))
+    assert e.attribution.shape == (1, 4, 4)
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A small CLIP with an image processor and a tokenizer, in a folder."""

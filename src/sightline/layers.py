@@ -104,7 +104,7 @@ def token_grid(shape: tuple[int, ...], known: Sequence[Layer]) -> tuple[int, int
 
     Tokens are as many as the cells of the latest such grid, or of one merged by two again and again, or a few more.
     """
-    if len(shape) != 2:
+    if len(shape) != 2 or shape[0] == 1:  # a single one is a pool of all
         return None
     merged = _merged(known)
     more = [shape[0] - h * w for h, w in merged]

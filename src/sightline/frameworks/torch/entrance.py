@@ -11,7 +11,7 @@ from torch import nn
 from sightline.frameworks.torch.detectors import as_detections, candidates, is_torchvision
 
 
-def entered(module: nn.Module, x: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> Any:
+def entered(module: nn.Module, x: torch.Tensor, call: Callable[[Any], Any]) -> Any:
     """What `module` gives for the images `x`: a tensor, or what its library packs several in.
 
     `call` is the plain call of the module, which has no other inputs.
@@ -19,7 +19,7 @@ def entered(module: nn.Module, x: torch.Tensor, call: Callable[[torch.Tensor], A
     if is_torchvision(module, "GeneralizedRCNN"):
         return candidates(module, x)
     if is_torchvision(module):
-        return as_detections(module, list(x), x)
+        return as_detections(module, call(list(x)), x)
     if _has_text(module):
         return module.get_image_features(pixel_values=x).pooler_output
     return as_detections(module, call(x), x)

@@ -14,6 +14,7 @@ from torch import nn
 
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
+from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
 from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
@@ -137,6 +138,8 @@ class TorchModel:
 
     def remember(self, x: torch.Tensor, place: Place) -> Memory | None:
         """What copies of `x` need not do again before `place`; None where the whole pass must be run."""
+        if is_torchvision(self.module):  # its parts hand on lists of images, which cannot be repeated as tensors can
+            return None
         x, images = usable(self.array(x)).detach(), x.shape[0]
         return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
 
@@ -161,7 +164,7 @@ class TorchModel:
     def _call(self, module: nn.Module, x: torch.Tensor, images: int) -> Any:
         others = {name: self._companion(name, value, images) for name, value in self.others.items()}
 
-        def call(x: torch.Tensor) -> Any:
+        def call(x: Any) -> Any:
             return module(x, **others) if self.input is None else module(**{self.input: x} | others)
 
         alone = not others and self.input is None and self.output is None
