@@ -176,7 +176,12 @@ def test_the_pool_of_all_tokens_is_no_grid_for_a_cam() -> None:
         text_config=half | text, vision_config=half | {"image_size": 32, "patch_size": 8}
     )
     module = transformers.SiglipModel(config).double().eval()
-    e = sl.explain(module, images(1), method="grad-cam", target=sl.Similar(np.ones(16)))
+    layers = {layer.name: layer.grid for layer in sl.load(module).model.places(images(1))}
+    assert layers["vision_model.head.mlp"] is None
+    e = sl.explain(
+        module, images(1), method="grad-cam", target=sl.Similar(np.ones(16)), layer="vision_model.post_layernorm"
+    )
+    assert e.attribution.max() > 0
     assert e.attribution.shape == (1, 4, 4)
 
 
