@@ -17,7 +17,19 @@ FRAMEWORKS = ("none",)
 # From the ground up (DESIGN.md section 3): a room imports only from rooms before it, and a folder's files among themselves.
 ORDER = (
     *("errors", "arrays", "model", "machine", "memory", "tail", "stream", "rules", "method", "params"),
-    *("images", "preprocessing", "labels", "scores", "targets", "question", "layers", "reduce", "baselines", "inputs"),
+    *(
+        "images",
+        "preprocessing",
+        "labels",
+        "scores",
+        "settled",
+        "regions",
+        "boxes",
+        "similarity",
+        "targets",
+        "question",
+    ),
+    *("layers", "reduce", "baselines", "inputs"),
     *("canvas", "ascent", "aims"),
     *(
         "pictures",
@@ -25,6 +37,7 @@ ORDER = (
         "frameworks",
         "methods",
         "load",
+        "references",
         "asking",
         "page",
         "archive",

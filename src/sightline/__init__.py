@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sightline.boxes import Box
 from sightline.errors import (
     InputError,
     LayerError,
@@ -19,14 +20,16 @@ from sightline.load import Loaded, load
 from sightline.localization import Localization
 from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
+from sightline.regions import Region
+from sightline.similarity import Similar
 from sightline.tail import Tail
-from sightline.targets import Region
 from sightline.visualization import Visualization
 from sightline.visualize import visualize
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Box",
     "Explanation",
     "InputError",
     "Layer",
@@ -41,6 +44,7 @@ __all__ = [
     "PreprocessingWarning",
     "Region",
     "SightlineError",
+    "Similar",
     "Tail",
     "Target",
     "TargetError",

@@ -85,7 +85,7 @@ class Explanation:
             "layer": self.layer,
             "params": self.params,
             "checks": {name: values[i] for name, values in self.checks.items()},
-            "explained": f"the score before the {self.head}" if self.head else "the model's own output",
+            "explained": self.target[i].get("explained", self._explained),
             "reduce": self.reduce,
             "smooth": self.smooth,
             "random_state": self.random_state,
@@ -97,6 +97,10 @@ class Explanation:
             "seconds": round(self.seconds, 4),
         }
         return {name: plain(value) for name, value in found.items()}
+
+    @property
+    def _explained(self) -> str:
+        return f"the score before the {self.head}" if self.head else "the model's own output"
 
     def _check(self, i: int) -> None:
         if not -len(self.map) <= i < len(self.map):

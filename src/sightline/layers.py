@@ -105,6 +105,27 @@ def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
     return found, last[-1]
 
 
+def backbone_of(layers: Sequence[Layer]) -> str:
+    """The name of the last layer with a grid in what is called the backbone; else of the last of all."""
+    own = [layer for layer in layers if "backbone." in layer.name and ".fpn" not in layer.name]
+    own = [layer for layer in own if layer.kind != "intermediatelayergetter"]  # which gives a map of each stage
+    return last_grid(own if any(layer.weighted and _maps(layer) for layer in own) else layers).name
+
+
+def before_scores(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
+    """The layers of a segmentation up to its scores: those with a grid on which the outputs hang, and no class map.
+
+    A layer with a channel for each class is the answer itself, and its own map as a CAM.
+    """
+    names = [layer.name for layer in layers if layer.grid]
+    trace = model.run(x, at=names, target=Target(_energy))
+    axis = 1 if model.channel == -3 else -1
+    ends = {layer.name for layer in layers if layer.grid and layer.shape[layer.channel] == trace.outputs.shape[axis]}
+    live = [name for name in names if name not in ends and to_numpy(trace.grads[name]).any()]
+    last = max((i for i, layer in enumerate(layers) if layer.name in live), default=len(layers) - 1)
+    return [layer for layer in layers[: last + 1] if layer.name in live or not layer.grid]
+
+
 _MOST = 8  # tokens beside those of the grid: of the class, of a teacher, registers
 
 
@@ -113,7 +134,7 @@ def token_grid(shape: tuple[int, ...], known: Sequence[Layer]) -> tuple[int, int
 
     Tokens are as many as the cells of the latest such grid, or of one merged by two again and again, or a few more.
     """
-    if len(shape) != 2:
+    if len(shape) != 2 or shape[0] == 1:  # a single one is a pool of all
         return None
     merged = _merged(known)
     more = [shape[0] - h * w for h, w in merged]

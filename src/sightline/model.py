@@ -164,6 +164,7 @@ class Trace:
     values: Mapping[Place, Array] = field(default_factory=dict)
     grads: Mapping[Place, Array] = field(default_factory=dict)  # (k, n, ...): gradient of the score
     head: str = ""  # "softmax" or "sigmoid" where the model ends in one
+    notes: tuple[str, ...] = ()  # what the adapter chose by itself, for the answer
 
 
 Change = Callable[[Array, Array], Array]  # (outputs, scores) -> other scores

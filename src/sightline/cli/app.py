@@ -11,7 +11,7 @@ from typer import Argument, Option
 import sightline as sl
 from sightline.cli import lists
 from sightline.cli.demo import show_demo
-from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, settings
+from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, masked, settings
 from sightline.cli.visualizing import Wished, visualize_targets
 from sightline.images import MAX_PIXELS
 from sightline.reduce import REDUCTIONS
@@ -59,7 +59,15 @@ def explain(
     ] = None,
     target: Annotated[
         list[str] | None,
-        Option(metavar="T", help='A class index or name, "top-3", "cat - dog", "up"; repeatable. [default: top]'),
+        Option(
+            metavar="T",
+            help='A class index or name, "top-3", "cat - dog", "up", "region:CLASS", "box:0", "box:X0,Y0,X1,Y1:CLASS", '
+            '"similar:FILE", "text:WORDS"; repeatable. [default: top]',
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        Option(metavar="FILE", help="A picture, not black where the regions are. [default: as the model says]"),
     ] = None,
     layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
     set_: Annotated[
@@ -76,6 +84,10 @@ def explain(
         str | None, Option(metavar="NAME", help=f"How channels become one number: {', '.join(REDUCTIONS)}.")
     ] = None,
     output: Output = None,
+    head: Annotated[
+        str | None,
+        Option(metavar="NAME", help="What the scores go through, if the model does not: softmax, sigmoid or none."),
+    ] = None,
     input: Input = None,
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same map.")] = 0,
     max_pixels: Annotated[int, Option(min=1, metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
@@ -90,7 +102,7 @@ def explain(
     """Show what a model looks at in pictures."""
     question: dict[str, Any] = {
         "method": method or ["grad-cam"],
-        "target": target or ["top"],
+        "target": masked(target or ["top"], mask),
         "layer": layer,
         "smooth": smooth,
         "reduce": reduce,
@@ -101,7 +113,7 @@ def explain(
         "top": top,
         **settings(set_ or ()),
     }
-    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device, "head": head}
     return explain_files(images, model, options, Wish(question, out, colormap, as_json))
 
 

@@ -15,7 +15,9 @@ from torch import nn
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
 from sightline.frameworks.torch.attention import Open
-from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, first_tensor
+from sightline.frameworks.torch.detectors import is_torchvision
+from sightline.frameworks.torch.entrance import entered
+from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
 from sightline.frameworks.torch.precision import casting, checked, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
@@ -151,17 +153,19 @@ class TorchModel:
                 x = stack.enter_context(answering(spare, memory, images))
             taps = stack.enter_context(tapped(spare, places, edit, target is not None, self.precision))
             with self._casting():
-                outputs, head = self._watched(spare, taps, x, images, rule)
+                outputs, head, notes = self._watched(spare, taps, x, images, rule)
             if target is None:
-                return Trace(outputs.detach(), None, taps.values, {}, head)
+                return Trace(outputs.detach(), None, taps.values, {}, head, notes)
             score = _usable_target(target)(scored_of(scored, outputs, taps.values))
             score = score[None] if score.ndim == 1 else score
             grads = _gradients(score, {place: taps.values[place] for place in at}) if at else {}
         values = {place: taps.values[place].detach() for place in at}
-        return Trace(outputs.detach(), score.detach(), values, grads, head)
+        return Trace(outputs.detach(), score.detach(), values, grads, head, notes)
 
     def remember(self, x: torch.Tensor, place: Place) -> Memory | None:
         """What copies of `x` need not do again before `place`; None where the whole pass must be run."""
+        if is_torchvision(self.module):  # its parts hand on lists of images, which cannot be repeated as tensors can
+            return None
         x, images = usable(self.array(x)).detach(), x.shape[0]
         with self._casting():
             return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
@@ -171,10 +175,11 @@ class TorchModel:
 
     def _watched(
         self, spare: Spare, taps: Taps, x: torch.Tensor, images: int, rule: Rule | None
-    ) -> tuple[torch.Tensor, str]:
-        """The outputs before the head. A twin known to have no head, and no rule, is spared the function mode."""
+    ) -> tuple[torch.Tensor, str, tuple[str, ...]]:
+        """The outputs before the head, its kind, and notes; with neither a head nor a rule no function mode is on."""
         if rule is None and self.output in spare.headless and not taps.attention:
-            outputs, head = choose(self._call(spare.module, taps.tap("", x), images), self.output), ""
+            given = self._call(spare.module, taps.tap("", x), images)
+            outputs, head = choose(given, self.output), ""
         else:
             with Watch(rule) as watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)):
                 given = self._call(spare.module, watch.start(taps.tap("", x)), images)
@@ -184,11 +189,17 @@ class TorchModel:
             outputs = watch.scores(outputs)
             _check_rule(rule, watch.hits, spare.scripted)
         taps.check()
-        return by_image(outputs if self.precision is None else outputs.float(), images), head
+        outputs = outputs if self.precision is None else outputs.float()
+        return by_image(outputs, images), head, chosen(given, self.output)
 
     def _call(self, module: nn.Module, x: torch.Tensor, images: int) -> Any:
         others = {name: self._companion(name, value, images) for name, value in self.others.items()}
-        return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+        def call(x: Any) -> Any:
+            return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+        alone = not others and self.input is None and self.output is None
+        return entered(module, x, call) if alone else call(x)
 
     def _companion(self, name: str, value: torch.Tensor, images: int) -> torch.Tensor:
         """Another input for a pass of that many images, which are those of the input over and over; a number as it is."""
