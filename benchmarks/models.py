@@ -23,10 +23,15 @@ class Subject:
     device: str = "cpu"
 
     @cached_property
-    def x(self) -> torch.Tensor:
-        """The images, channels last: for the bare passes and for every peer too."""
+    def given(self) -> torch.Tensor:
+        """The images as torchvision's transforms give them: for sightline and for every peer."""
         images = torch.randn(self.batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-        return images.to(self.device).contiguous(memory_format=torch.channels_last)
+        return images.to(self.device)
+
+    @cached_property
+    def x(self) -> torch.Tensor:
+        """The images channels last, for the bare passes."""
+        return self.given.contiguous(memory_format=torch.channels_last)
 
     def net(self) -> torch.nn.Module:
         """A new net: some peers leave hooks on what they watch."""

@@ -9,10 +9,12 @@ import sightline as sl
 from benchmarks.clock import Contender, Limit, Run
 from benchmarks.families import Family
 from benchmarks.table import OURS
+from sightline.images import whole
 from sightline.layers import choose_layer
 from sightline.method import METHODS
 from sightline.params import settle_params
 from sightline.question import Asked, Question
+from sightline.settled import Images
 from sightline.targets import wanted
 
 ALONE = f"{OURS}, the method alone"
@@ -54,5 +56,6 @@ def _alone(loaded: sl.Loaded, x: Any, family: Family) -> Run:
     settled: dict[str, Any] = dict(settle_params(method, family.options))
     if "layer" in method.needs:
         settled["layer"] = choose_layer(model.places(x), None)
-    asked = wanted(["top"], (), model.channel)[0]
+    x = model.array(x)
+    asked = wanted(["top"], (), model.channel, Images(whole(x, model.channel)))[0]
     return lambda: method.attribute(Question(model, x, asked), x, Asked(), **settled)[0]

@@ -62,6 +62,8 @@ peers do. The weights are random; they do not change the work. Heavy models have
 - Ten methods x five classes is one call, `explain(method=[...], target=[...])`. Its limit is the sum of the distinct
   passes, measured bare: forward with five gradients back to the image, as gradient and input x gradient share it, as
   guided backpropagation, and as the DeconvNet bends it; and one forward for the CAMs, whose way back is short.
+- The peers and sightline are given the image as torchvision's transforms give it, with its channels first. sightline lays
+  it out channels last by itself; "told channels last" is the peer given an image that its user has laid out so.
 - xplique pins older versions of what the others need, and is left out.
 
 {markdown(rows)}

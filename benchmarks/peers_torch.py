@@ -17,12 +17,13 @@ from benchmarks.models import Subject
 from benchmarks.ours import Peers
 
 CAPTUM, PGC, TORCHCAM, LOOP = "captum", "pytorch-grad-cam", "torchcam", "a loop, one mask at a time"
+LAID = "captum, told channels last"
 PACK = 8  # images in a pass, as in ours: of 1 to 16 the quickest for bare passes on two cores
 
 
 def of_one_pass(subject: Subject) -> Peers:
     """The gradient and the CAMs that need a pass or two."""
-    net, x, classes = subject.net(), subject.x, subject.classes
+    net, x, classes = subject.net(), subject.given, subject.classes
     saliency, cam = attr.Saliency(net), attr.LayerGradCam(net, net.get_submodule(subject.layer))
     bent = attr.GuidedBackprop(subject.net())
     return {
@@ -39,15 +40,15 @@ def of_one_pass(subject: Subject) -> Peers:
 
 def of_many_passes(subject: Subject, n: int, window: int, windows: int) -> Peers:
     """Paths and noise with `n` points, `n` random masks and `windows` regular ones."""
-    net, x, classes = subject.net(), subject.x, subject.classes
+    net, x, classes = subject.net(), subject.given, subject.classes
     path, tunnel, occlusion = attr.IntegratedGradients(net), attr.NoiseTunnel(attr.Saliency(net)), attr.Occlusion(net)
     slid: dict[str, Any] = {"sliding_window_shapes": (3, window, window), "strides": (3, window // 2, window // 2)}
+    points = {"target": classes, "n_steps": n, "internal_batch_size": PACK, "method": "riemann_middle"}
     noise: dict[str, Any] = {"nt_samples": n, "nt_samples_batch_size": PACK, "stdevs": 1.0, "abs": False}
     return {
         "integrated-gradients": {
-            CAPTUM: lambda: path.attribute(
-                x, target=classes, n_steps=n, internal_batch_size=PACK, method="riemann_middle"
-            )
+            CAPTUM: lambda: path.attribute(x, **points),
+            LAID: lambda: path.attribute(subject.x, **points),
         },
         "smoothgrad": {CAPTUM: lambda: tunnel.attribute(x, target=classes, **noise)},
         "rise": {LOOP: _loop(subject, n)},
@@ -83,13 +84,13 @@ def _pgc(subject: Subject, kind: Any, layer: str, **options: Any) -> Run:
     net = subject.net()
     cam = kind(net, [net.get_submodule(layer)], **options)
     targets = [ClassifierOutputTarget(c) for c in subject.classes]
-    return lambda: cam(subject.x.clone(), targets)
+    return lambda: cam(subject.given.clone(), targets)
 
 
 def _torchcam(subject: Subject, kind: Any, layer: str) -> Run:
     net = subject.net()
     cam = kind(net, target_layer=net.get_submodule(layer))
-    return lambda: cam(subject.classes, net(subject.x))
+    return lambda: cam(subject.classes, net(subject.given))
 
 
 def _scored(subject: Subject, layer: str) -> Run:
@@ -98,14 +99,14 @@ def _scored(subject: Subject, layer: str) -> Run:
 
     def run() -> object:
         with torch.no_grad():
-            return cam(subject.classes, net(subject.x))
+            return cam(subject.classes, net(subject.given))
 
     return run
 
 
 def _loop(subject: Subject, count: int) -> Run:
     """As TorchRay and the authors' code do it: each mask drawn, laid over the image, and passed by itself."""
-    net, x, label = subject.bare, subject.x, subject.classes[0]
+    net, x, label = subject.bare, subject.given, subject.classes[0]
 
     def run() -> torch.Tensor:
         total = torch.zeros_like(x[0, 0])

@@ -24,7 +24,7 @@ SHARED = "gradient input-x-gradient guided-backprop deconvnet grad-cam hires-cam
 def one_pass(subject: Subject, which: Iterable[Family], peers: bool, seconds: float, **clock: Any) -> list[Row]:
     """Methods of one pass; the method alone where the peers are, which it is to be held against."""
     beside = peers_torch.of_one_pass(subject) if peers else {}
-    runs = contenders(subject.loaded, subject.x, which, subject.limit, beside, peers)
+    runs = contenders(subject.loaded, subject.given, which, subject.limit, beside, peers)
     if peers:
         limit = subject.limit(families.GRADIENT)
         runs["the limit: itself"] = Contender(limit[0].run, limit)
@@ -40,21 +40,21 @@ def many_passes(subject: Subject, n: int, window: int, windows: int, seconds: fl
         families.occlusion(window, windows),
     ]
     beside = peers_torch.of_many_passes(subject, n, window, windows)
-    runs = contenders(subject.loaded, subject.x, which, subject.limit, beside, False)
+    runs = contenders(subject.loaded, subject.given, which, subject.limit, beside, False)
     return _rows(subject, runs, seconds, **clock)
 
 
 def score_cam(subject: Subject, layer: str, channels: int, seconds: float, **clock: Any) -> list[Row]:
     """Score-CAM at a layer with few channels, so that it is short."""
     which, beside = [families.score_cam(layer, channels)], peers_torch.score_cam(subject, layer)
-    runs = contenders(subject.loaded, subject.x, which, subject.limit, beside, False)
+    runs = contenders(subject.loaded, subject.given, which, subject.limit, beside, False)
     return _rows(subject, runs, seconds, **clock)
 
 
 def path(subject: Subject, n: int, seconds: float, **clock: Any) -> list[Row]:
     """Integrated gradients by a few points, without peers: for the heavy models."""
     which = [families.integrated_gradients(n)]
-    return _rows(subject, contenders(subject.loaded, subject.x, which, subject.limit, {}, False), seconds, **clock)
+    return _rows(subject, contenders(subject.loaded, subject.given, which, subject.limit, {}, False), seconds, **clock)
 
 
 def ablation(subject: Subject, seconds: float, **clock: Any) -> list[Row]:
@@ -71,7 +71,7 @@ def ablation(subject: Subject, seconds: float, **clock: Any) -> list[Row]:
     limit = (Part("F", 1, subject.forward(subject.x)), Part("tails", 2048, tails, len(maps)))
     peer = f"{peers_torch.PGC}, {ABLATED} of 2,048 channels, scaled"
     runs = {
-        f"ablation-cam: {OURS}": Contender(lambda: sl.explain(subject.loaded, subject.x, method="ablation-cam"), limit),
+        f"ablation-cam: {OURS}": Contender(lambda: sl.explain(subject.loaded, subject.given, method="ablation-cam"), limit),
         f"ablation-cam: {peer}": Contender(
             peers_torch.ablation(subject, ABLATED), limit, warm=limit[0].run, share=ABLATED / 2048
         ),
@@ -87,7 +87,7 @@ def sharing(subject: Subject, seconds: float, **clock: Any) -> list[Row]:
         Part("(F + 5 B)", 3, subject.backward(subject.x, targets=5)),
         Part("F", 1, subject.forward(subject.x)),
     )
-    run = lambda: sl.explain(subject.loaded, subject.x, method=names, target=labels)  # noqa: E731
+    run = lambda: sl.explain(subject.loaded, subject.given, method=names, target=labels)  # noqa: E731
     return _rows(subject, {f"ten methods x five classes: {OURS}": Contender(run, limit)}, seconds, **clock)
 
 
