@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FRAMEWORKS := keras-jax none torch keras-tensorflow keras-torch
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench bench-gpu docs clean
 
 demo: .venv/demo.ready
 	$(BIN)/sightline demo --out demo-out
@@ -29,6 +29,10 @@ docs: .venv/dev.ready
 
 bench: .venv/bench.ready
 	$(BIN)/python -m benchmarks
+
+# The same of PyTorch on CUDA; status 2 where there is none.
+bench-gpu: .venv/bench.ready
+	@$(BIN)/python -m benchmarks.gpu
 
 clean:
 	rm -rf .venv demo-out

@@ -1,91 +1,79 @@
-"""Keras on TensorFlow: what each method costs in bare compiled passes, beside tf-keras-vis."""
+"""Keras on the backend that is named: what each method costs in bare compiled passes, beside tf-keras-vis on TensorFlow."""
 
 from __future__ import annotations
 
 import os
+import sys
 
+BACKEND = os.environ["KERAS_BACKEND"] = sys.argv[1]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
+from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-import sightline as sl
-from benchmarks.clock import Contender, Limit, Run
-from benchmarks.ours import contenders
+from benchmarks import families
+from benchmarks.clock import Contender, at_once
+from benchmarks.families import Family
+from benchmarks.keras_models import Subject
+from benchmarks.ours import Peers, contenders
 from benchmarks.table import Row, emit, rows
 
-MODEL = "Keras/TensorFlow MobileNetV2"
-STEPS = 50
-MANY = {"integrated-gradients": {"steps": STEPS}, "smoothgrad": {"samples": STEPS}}
-UNIT = {"gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
+TOLD = {"tensorflow": "Keras/TensorFlow", "jax": "Keras/JAX"}[BACKEND]
+N = {"tensorflow": 24, "jax": 8}[BACKEND]  # points and samples: a pass of MobileNetV2 takes ten times longer on JAX
 
 
-def compare(batch: int) -> list[Row]:
-    """A row for each method on MobileNetV2, random weights, `batch` images of 224 x 224."""
+def one_pass(subject: Subject, which: Iterable[Family], noise: bool, **clock: Any) -> list[Row]:
+    """Methods of one pass; with `noise` the method alone too, and the limit against itself."""
+    beside = _peers().of_one_pass(subject) if noise and BACKEND == "tensorflow" else {}
+    runs = contenders(subject.loaded, subject.x, which, subject.limit, beside, noise)
+    if noise:
+        limit = subject.limit(families.GRADIENT)
+        runs["the limit: itself"] = Contender(limit[0].run, limit)
+    return _rows(subject, runs, **clock)
+
+
+def many_passes(subject: Subject, **clock: Any) -> list[Row]:
+    """Methods of many passes."""
+    which = [families.smoothgrad(N), families.integrated_gradients(N), families.rise(N)]
+    beside: Peers = _peers().of_many_passes(subject, N) if BACKEND == "tensorflow" else {}
+    return _rows(subject, contenders(subject.loaded, subject.x, which, subject.limit, beside, False), **clock)
+
+
+def _peers() -> Any:
+    return import_module("benchmarks.peers_keras")
+
+
+def _rows(subject: Subject, runs: dict[str, Contender], **clock: Any) -> list[Row]:
+    return rows(f"{TOLD} {subject.name}", subject.batch, runs, synchronise=_synchronise(), **clock)
+
+
+def _synchronise() -> Callable[[Any], object]:
+    return import_module("jax").block_until_ready if BACKEND == "jax" else at_once
+
+
+def groups() -> Iterator[tuple[Callable[..., list[Row]], Subject, dict[str, Any]]]:
+    """What is measured on which model, the most telling first; with the seconds that it may take, warm-up aside."""
     keras.utils.set_random_seed(0)
-    net = keras.applications.MobileNetV2(weights=None)
-    logits = keras.Model(net.inputs[0], net.layers[-2].output)
-    kernel, bias = net.layers[-1].get_weights()
-    x = tf.constant(np.random.default_rng(0).normal(size=(batch, 224, 224, 3)).astype(np.float32))
-    spec = [tf.TensorSpec((None, 224, 224, 3))]
-
-    @tf.function(input_signature=spec)
-    def forward(images: tf.Tensor) -> tf.Tensor:
-        return tf.matmul(logits(images, training=False), kernel) + bias
-
-    @tf.function(input_signature=spec)
-    def backward(images: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            score = tf.reduce_sum(tf.reduce_max(forward(images), axis=-1))
-        return tape.gradient(score, images)
-
-    loaded = sl.load(net)
-    limits = {"F": Limit("F", lambda: forward(x)), "FB": Limit("FB", lambda: backward(x))}
-    runs = contenders(loaded, x, {name: {} for name in UNIT}) | _peers(net, x)
-    quick = {called: Contender(run, limits[UNIT[called.partition(":")[0]]]) for called, run in runs.items()}
-    quick["the limit: itself"] = Contender(limits["FB"].run, limits["FB"])
-    found = rows(MODEL, batch, quick, seconds=20)
-    return found + (_many(loaded, backward, x, net) if batch == 1 else [])
-
-
-def _peers(net: keras.Model, x: tf.Tensor) -> dict[str, Run]:
-    from tf_keras_vis.gradcam import Gradcam
-    from tf_keras_vis.saliency import Saliency
-    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
-    from tf_keras_vis.utils.scores import CategoricalScore
-
-    score = CategoricalScore(np.argmax(net(x), axis=-1).tolist())
-    saliency, cam = (kind(net, model_modifier=ReplaceToLinear(), clone=True) for kind in (Saliency, Gradcam))
-    return {
-        "gradient: tf-keras-vis": lambda: saliency(score, x, normalize_map=False),
-        "grad-cam: tf-keras-vis": lambda: cam(score, x, penultimate_layer="out_relu", normalize_cam=False),
-    }
-
-
-def _many(loaded: sl.Loaded, backward: Callable[[tf.Tensor], object], x: tf.Tensor, net: keras.Model) -> list[Row]:
-    """Methods of many passes, against bare ones in chunks of the same size."""
-    from tf_keras_vis.saliency import Saliency
-    from tf_keras_vis.utils.model_modifiers import ReplaceToLinear
-    from tf_keras_vis.utils.scores import CategoricalScore
-
-    chunk = loaded.model.chunk
-    pack = tf.repeat(x, chunk, axis=0)
-    limit = Limit("FB", lambda: [backward(pack) for _ in range(3)], 3 * chunk)
-    saliency = Saliency(net, model_modifier=ReplaceToLinear(), clone=True)
-    score = CategoricalScore(np.argmax(net(x), axis=-1).tolist())
-    runs: dict[str, Run] = {
-        **contenders(loaded, x, MANY),
-        "smoothgrad: tf-keras-vis": lambda: saliency(score, x, smooth_samples=STEPS, normalize_map=False),
-    }
-    many = {called: Contender(run, limit, STEPS) for called, run in runs.items()}
-    return rows(MODEL, 1, many, seconds=20, rounds=3)
+    mobile = keras.applications.MobileNetV2(weights=None)
+    least = 2 if BACKEND == "tensorflow" else 1
+    yield one_pass, Subject("MobileNetV2", mobile), {"which": families.ONE_PASS, "noise": True, "seconds": 12}
+    yield many_passes, Subject("MobileNetV2", mobile), {"seconds": 14, "least": least}
+    vgg = keras.applications.VGG16(weights=None)
+    yield one_pass, Subject("VGG16", vgg), {"which": families.WITHOUT_LRP, "noise": False, "seconds": 12}
+    yield (
+        one_pass,
+        Subject("MobileNetV2", mobile, 8),
+        {"which": families.HEAVY, "noise": False, "seconds": 8, "least": least},
+    )
+    yield one_pass, Subject("VGG16", vgg, 8), {"which": families.HEAVY, "noise": False, "seconds": 8, "least": 1}
 
 
 if __name__ == "__main__":
-    for images in (1, 8):
-        emit(compare(images))
+    only = sys.argv[2:]
+    for group, subject, options in groups():
+        called = f"{group.__name__} {subject.name} {subject.batch}"
+        if not only or any(word in called for word in only):
+            emit(group(subject, **options))

@@ -1,102 +1,132 @@
-"""PyTorch: what each method costs in bare passes, beside Captum, pytorch-grad-cam and torchcam."""
+"""PyTorch: what each method costs in bare passes, beside the peers."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import torch
-import torchvision
 
 import sightline as sl
-from benchmarks.clock import Contender, Limit, Run
+from benchmarks import families, peers_torch
+from benchmarks.clock import Contender, Part, at_once
+from benchmarks.families import Family
+from benchmarks.models import Subject
 from benchmarks.ours import contenders
-from benchmarks.table import Row, emit, rows
+from benchmarks.table import OURS, Row, emit, rows
 
-STEPS = 50
-UNIT = {"gradient": "FB", "guided-backprop": "FB", "deconvnet": "FB", "grad-cam": "F"}
-MANY = {"integrated-gradients": {"steps": STEPS}, "smoothgrad": {"samples": STEPS}}
-
-
-def compare(name: str, last: str, batch: int) -> list[Row]:
-    """A row for each method on the torchvision model `name`, random weights, `batch` images of 224 x 224."""
-    torch.manual_seed(0)
-    net = _net(name)
-    plain = torch.randn(batch, 3, 224, 224)
-    x = plain.contiguous(memory_format=torch.channels_last)  # the best layout, for the bare passes and for every peer
-    classes = net(x).argmax(1).tolist()
-    loaded = sl.load(_net(name))  # a net that no peer has hooked
-    limits = _limits(_net(name).requires_grad_(False), x)
-    runs = contenders(loaded, x, {method: {} for method in UNIT}) | _peers(net, name, last, x, classes)
-    quick = {called: Contender(run, limits[UNIT[called.partition(":")[0]]]) for called, run in runs.items()}
-    quick["the limit: itself"] = Contender(limits["FB"].run, limits["FB"])
-    found = rows(f"torch {name}", batch, quick, seconds=20)
-    return found + (_many(name, loaded, net, x, classes) if batch == 1 else [])
+LAYERS = {"resnet50": "layer4", "mobilenet_v2": "features", "vgg16": "features", "vit_b_16": "encoder.layers"}
+ABLATED = 128  # of the 2,048 channels of ResNet-50, for pytorch-grad-cam: all would take a minute or more
+SHARED = "gradient input-x-gradient guided-backprop deconvnet grad-cam hires-cam layer-cam xgrad-cam grad-cam-plus-plus"
 
 
-def _net(name: str) -> torch.nn.Module:
-    return torchvision.models.get_model(name, weights=None).eval()
+def one_pass(subject: Subject, which: Iterable[Family], peers: bool, seconds: float, **clock: Any) -> list[Row]:
+    """Methods of one pass; the method alone where the peers are, which it is to be held against."""
+    beside = peers_torch.of_one_pass(subject) if peers else {}
+    runs = contenders(subject.loaded, subject.given, which, subject.limit, beside, peers)
+    if peers:
+        limit = subject.limit(families.GRADIENT)
+        runs["the limit: itself"] = Contender(limit[0].run, limit)
+    return _rows(subject, runs, seconds, **clock)
 
 
-def _limits(frozen: torch.nn.Module, x: torch.Tensor) -> dict[str, Limit]:
-    """A bare pass forward, and one with the gradient at the images."""
+def many_passes(subject: Subject, n: int, window: int, windows: int, seconds: float, **clock: Any) -> list[Row]:
+    """Methods of many passes, with every peer; `windows` of the side `window` cover the image by half their side."""
+    which = [
+        families.integrated_gradients(n),
+        families.smoothgrad(n),
+        families.rise(n),
+        families.occlusion(window, windows),
+    ]
+    beside = peers_torch.of_many_passes(subject, n, window, windows)
+    runs = contenders(subject.loaded, subject.given, which, subject.limit, beside, False)
+    return _rows(subject, runs, seconds, **clock)
 
-    def forward() -> None:
+
+def score_cam(subject: Subject, layer: str, channels: int, seconds: float, **clock: Any) -> list[Row]:
+    """Score-CAM at a layer with few channels, so that it is short."""
+    which, beside = [families.score_cam(layer, channels)], peers_torch.score_cam(subject, layer)
+    runs = contenders(subject.loaded, subject.given, which, subject.limit, beside, False)
+    return _rows(subject, runs, seconds, **clock)
+
+
+def path(subject: Subject, n: int, seconds: float, **clock: Any) -> list[Row]:
+    """Integrated gradients by a few points, without peers: for the heavy models."""
+    which = [families.integrated_gradients(n)]
+    return _rows(subject, contenders(subject.loaded, subject.given, which, subject.limit, {}, False), seconds, **clock)
+
+
+def ablation(subject: Subject, seconds: float, **clock: Any) -> list[Row]:
+    """Ablation-CAM of ResNet-50: a pass, and a tail (average, linear) for each channel.
+
+    pytorch-grad-cam does some of the channels; its time is that many times longer for all of them.
+    """
+    net, maps = subject.bare, torch.rand(64, 2048, 7, 7, device=subject.device)
+
+    def tails() -> torch.Tensor:
         with torch.inference_mode():
-            frozen(x)
+            return net.fc(torch.flatten(net.avgpool(maps), 1))
 
-    def backward() -> None:
-        leaf = x.detach().requires_grad_()
-        torch.autograd.grad(frozen(leaf).max(1).values.sum(), leaf)
-
-    return {"F": Limit("F", forward), "FB": Limit("FB", backward)}
-
-
-def _peers(net: torch.nn.Module, name: str, last: str, x: torch.Tensor, classes: list[int]) -> dict[str, Run]:
-    from captum.attr import GuidedBackprop, LayerGradCam, Saliency
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-    from torchcam.methods import GradCAM as TorchcamGradCAM
-
-    layer = net.get_submodule(last)
-    saliency, layer_cam, cam = Saliency(net), LayerGradCam(net, layer), GradCAM(net, [layer])
-    # pytorch-grad-cam and torchcam leave hooks on what they watch, so each has a net of its own
-    other = _net(name)
-    hooked = TorchcamGradCAM(other, target_layer=other.get_submodule(last))
-    bent = GuidedBackprop(_net(name))
-    targets = [ClassifierOutputTarget(c) for c in classes]
-    return {
-        "gradient: captum": lambda: saliency.attribute(x.clone().requires_grad_(), target=classes),
-        "grad-cam: captum": lambda: layer_cam.attribute(x, target=classes, relu_attributions=True),
-        "grad-cam: pytorch-grad-cam": lambda: cam(x.clone(), targets),
-        "grad-cam: torchcam": lambda: hooked(classes, other(x)),
-        "guided-backprop: captum": lambda: bent.attribute(x.clone().requires_grad_(), target=classes),
-    }
-
-
-def _many(name: str, loaded: sl.Loaded, net: torch.nn.Module, x: torch.Tensor, classes: list[int]) -> list[Row]:
-    """Methods of many passes, against bare ones in chunks of the same size."""
-    from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
-
-    chunk = loaded.model.chunk
-    pack = x.repeat(chunk, 1, 1, 1).contiguous(memory_format=torch.channels_last)
-    bare = _limits(_net(name).requires_grad_(False), pack)["FB"].run
-    limit = Limit("FB", lambda: [bare() for _ in range(3)], 3 * chunk)
-    path, tunnel = IntegratedGradients(net), NoiseTunnel(Saliency(net))
-    runs: dict[str, Run] = {
-        **contenders(loaded, x, MANY),
-        "integrated-gradients: captum": lambda: path.attribute(
-            x, target=classes, n_steps=STEPS, internal_batch_size=chunk
+    limit = (Part("F", 1, subject.forward(subject.x)), Part("tails", 2048, tails, len(maps)))
+    peer = f"{peers_torch.PGC}, {ABLATED} of 2,048 channels, scaled"
+    runs = {
+        f"ablation-cam: {OURS}": Contender(
+            lambda: sl.explain(subject.loaded, subject.given, method="ablation-cam"), limit
         ),
-        "smoothgrad: captum": lambda: tunnel.attribute(
-            x, nt_samples=STEPS, nt_samples_batch_size=chunk, target=classes, stdevs=1.0, abs=False
+        f"ablation-cam: {peer}": Contender(
+            peers_torch.ablation(subject, ABLATED), limit, warm=limit[0].run, share=ABLATED / 2048
         ),
     }
-    many = {called: Contender(run, limit, STEPS) for called, run in runs.items()}
-    return rows(f"torch {name}", 1, many, seconds=20, rounds=3)
+    return _rows(subject, runs, seconds, **clock)
+
+
+def sharing(subject: Subject, seconds: float, **clock: Any) -> list[Row]:
+    """Ten methods of five classes in one call: three kinds of pass back to the image, and one that ends at a layer."""
+    labels = torch.topk(subject.bare(subject.x)[0], 5).indices.tolist()
+    names = [*SHARED.split(), "eigen-cam"]
+    limit = (
+        Part("(F + 5 B)", 3, subject.backward(subject.x, targets=5)),
+        Part("F", 1, subject.forward(subject.x)),
+    )
+    run = lambda: sl.explain(subject.loaded, subject.given, method=names, target=labels)  # noqa: E731
+    return _rows(subject, {f"ten methods x five classes: {OURS}": Contender(run, limit)}, seconds, **clock)
+
+
+def _rows(subject: Subject, runs: dict[str, Contender], seconds: float, **clock: Any) -> list[Row]:
+    return rows(f"torch {subject.name}", subject.batch, runs, seconds=seconds, **clock)
+
+
+def groups(device: str) -> Iterator[tuple[Callable[..., list[Row]], Subject, dict[str, Any]]]:
+    """What is measured on which model, the most telling first; with the seconds that it may take, warm-up aside."""
+    resnet, mobile, vgg, vit = (Subject(name, layer, 1, device) for name, layer in LAYERS.items())
+    resnet8, mobile8, vgg8, vit8 = (Subject(name, layer, 8, device) for name, layer in LAYERS.items())
+    all_of, heavy = {"which": families.ONE_PASS}, {"which": families.HEAVY}
+    yield one_pass, resnet, {**all_of, "peers": True, "seconds": 22}
+    yield one_pass, mobile, {**all_of, "peers": True, "seconds": 12}
+    yield many_passes, resnet, {"n": 16, "window": 112, "windows": 9, "seconds": 40}
+    yield many_passes, mobile, {"n": 48, "window": 56, "windows": 49, "seconds": 26}
+    yield ablation, resnet, {"seconds": 10}
+    yield score_cam, mobile, {"layer": "features.6", "channels": 32, "seconds": 6}
+    yield sharing, resnet, {"seconds": 8}
+    yield one_pass, vgg, {**all_of, "peers": False, "seconds": 16}
+    yield one_pass, vit, {"which": families.ON_A_TRANSFORMER, "peers": False, "seconds": 12}
+    yield one_pass, mobile8, {**all_of, "peers": True, "seconds": 10}
+    yield one_pass, resnet8, {"which": families.WITHOUT_LRP, "peers": False, "seconds": 14}
+    yield path, vit, {"n": 8, "seconds": 1, "least": 1}
+    yield path, vgg, {"n": 8, "seconds": 1, "least": 1}
+    yield one_pass, vit8, {**heavy, "peers": False, "seconds": 20, "least": 1}
+    yield one_pass, vgg8, {**heavy, "peers": False, "seconds": 20, "least": 1}
+
+
+def measure(device: str, only: Iterable[str] = (), synchronise: Callable[[Any], object] = at_once) -> Iterator[Row]:
+    """The rows, group by group; of those whose "name model batch" holds one of the words `only`, if there are any."""
+    wanted = list(only)
+    for group, subject, options in groups(device):
+        called = f"{group.__name__} {subject.name} {subject.batch}"
+        if not wanted or any(word in called for word in wanted):
+            yield from group(subject, synchronise=synchronise, **options)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else torch.get_num_threads())
-    for net, layer in (("resnet50", "layer4"), ("mobilenet_v2", "features")):
-        for images in (1, 8):
-            emit(compare(net, layer, images))
+    emit(measure("cpu", sys.argv[1:]))

@@ -1,7 +1,8 @@
-"""Draws the pictures of the documentation: python docs/make_pictures.py [METHOD...] [photographs]
+"""Draws the pictures of the documentation: python docs/make_pictures.py [METHOD...] [photographs] [attention]
 
 The overview from the shipped world and its net; a picture of each method, and three photographs by ten methods, from
-the photographs and weights that the tests use (SIGHTLINE_ASSETS), by a MobileNetV2.
+the photographs and weights that the tests use (SIGHTLINE_ASSETS), by a MobileNetV2. One picture of all methods of
+attention, which that net has none of, by the small transformer that the tests train.
 """
 
 from __future__ import annotations
@@ -31,12 +32,18 @@ SLOW: dict[str, dict[str, Any]] = {  # a pass for each channel: at a layer with 
     "is-cam": {"layer": "features.17", "steps": 4},
     "ss-cam": {"layer": "features.17"},
 }
+ATTENTION = (
+    *("attention-rollout", "gradient-attention-rollout", "generic-attention", "transformer-attribution", "legrad"),
+    *("attn-lrp", "grad-cam"),
+)
 FOLDER = Path(__file__).with_name("images")
 ASSETS = Path(os.environ.get("SIGHTLINE_ASSETS", Path(__file__).parents[2] / "shared" / "assets"))
 
 
 def main(names: Sequence[str]) -> None:
     """Write every picture anew, or those of the methods that are named."""
+    if not names or "attention" in names:
+        draw_attention()
     model = sl.load(
         "torchvision:mobilenet_v2",
         weights=str(ASSETS / "mobilenet_v2_torchvision.safetensors"),
@@ -44,7 +51,7 @@ def main(names: Sequence[str]) -> None:
         labels="imagenet",
     )
     photographs = ASSETS / "images"
-    known = [method["name"] for method in sl.methods()]
+    known = [method["name"] for method in sl.methods() if "attention" not in method["needs"]]
     for name in [name for name in known if not names or name in names]:
         answer: Any = sl.explain(model, photographs / "cat.png", method=name, **SLOW.get(name, {}))
         keep_photograph(answer.picture(), name, width=840)
@@ -62,6 +69,18 @@ def draw_overview() -> None:
             f"world:{WORLD}", [drawn(seed, Path(folder)) for seed in (DEMO_SEED, MISREAD)], method=OVERVIEW
         )
         keep(sl.grid(both), "overview", width=1100)
+
+
+def draw_attention() -> None:
+    """A picture of each colour by a transformer that has learnt them, and what its attention shows."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from token_nets import drawn, trained
+
+    pictures, colours, _ = drawn(24, 7)
+    some = [int((colours == colour).nonzero()[0, 0]) for colour in range(3)]
+    pixels = (255 * (0.35 + 0.15 * pictures[some]).clamp(0, 1)).byte().permute(0, 2, 3, 1).numpy()
+    given: Any = {"preprocess": "mean=0.35,std=0.15", "labels": ["red", "green", "blue"]}
+    keep(sl.grid(sl.explain(trained(), list(pixels), method=ATTENTION, **given)), "attention", width=1150)
 
 
 def drawn(seed: int, folder: Path) -> str:

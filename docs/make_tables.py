@@ -17,7 +17,8 @@ BEGIN, END = "<!-- methods -->", "<!-- /methods -->"
 HEAD = """# The methods
 
 Written by `docs/make_tables.py` from the registry: change the docstring of a method, not this page. The pictures
-show what a MobileNetV2 trained on ImageNet looks at in a photograph of a cat (`docs/make_pictures.py`).
+show what a MobileNetV2 trained on ImageNet looks at in a photograph of a cat (`docs/make_pictures.py`). It has no
+attention: the methods of attention share one picture, of a small transformer that has learnt the colour of a patch.
 
 ![Three photographs by ten methods](images/photographs.jpg)
 
@@ -69,7 +70,8 @@ def section(m: Method) -> str:
     hints = get_type_hints(m.function, include_extras=True)
     rows = [(f"`{name}`", f"`{default}`", kind_of(hints[name])) for name, default in m.params.items()]
     options = ["", table(("option", "default", "values"), rows)] if rows else []
-    picture = f"![{m.name} of a cat](images/{m.name}.jpg)"
+    of_cat = f"![{m.name} of a cat](images/{m.name}.jpg)"
+    picture = "![The methods of attention](images/attention.png)" if "attention" in m.needs else of_cat
     return "\n".join([f"## {m.name}", "", docstring(m), "", facts, *options, "", picture, ""])
 
 
@@ -87,7 +89,12 @@ def needed(m: Method) -> str:
     """What a method needs of a model, in words."""
     if "of" in m.params:
         return "what the method `of` needs"
-    words = {"gradient": "gradients", "layer": "a layer with a grid", "rule": "operations that a rule can bend"}
+    words = {
+        "gradient": "gradients",
+        "layer": "a layer with a grid",
+        "attention": "attention between tokens",
+        "rule": "operations that a rule can bend",
+    }
     return ", ".join(words[need] for need in words if need in m.needs) or "scores only"
 
 

@@ -36,6 +36,22 @@ def build(net: Net, size: int = 12, dtype: str = "float64") -> Any:
     return _torch(net, dtype) if FRAMEWORK == "torch" else _keras(net, size, dtype)
 
 
+def build_transformer(scale: float = 1.0) -> Any:
+    """What the methods of attention explain: a small transformer with five scores, PyTorch's alone."""
+    import torch
+
+    from token_nets import SmallViT
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        net = SmallViT(patch=4).double()
+        for name, p in net.named_parameters():
+            p.data *= 4 if "proj" in name or "patches" in name else 1  # so that the token of the class sees the image
+    net.head.weight.data *= scale
+    net.head.bias.data *= scale
+    return net
+
+
 def _torch(net: Net, dtype: str) -> Any:
     from collections import OrderedDict
 
@@ -134,6 +150,9 @@ def with_trip(model: Any, trip: list[type[Exception]]) -> Any:
                     raise trip[0]("tripped")
                 return x
 
+        if not isinstance(model, nn.Sequential):
+            model.norm = nn.Sequential(Trip(), model.norm)
+            return model
         return nn.Sequential(*list(model)[:4], Trip(), *list(model)[4:])
     return _keras_with_trip(model, trip)
 

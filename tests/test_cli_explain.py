@@ -98,6 +98,16 @@ def test_json_has_what_was_found(use: Callable[[Any], None], capsys: pytest.Capt
         assert picture.info["method"] == "gradient"  # the facts travel with the picture
 
 
+def test_precision_is_for_models_of_a_framework(use: Callable[[Any], None], capsys: pytest.CaptureFixture[str]) -> None:
+    use(Linear())
+    asked = ["explain", grey("a.png", 51), "--method", "gradient", "--json"]
+    assert main([*asked, "--precision", "bfloat16"]) == 2
+    assert "precision= was given with a model with an adapter of its own" in capsys.readouterr().err
+    assert main(asked) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [told[name] for name in ("device", "precision", "layout")] == [None] * 3
+
+
 def test_json_says_null_for_what_is_no_number(use: Callable[[Any], None], capsys: pytest.CaptureFixture[str]) -> None:
     class Broken(Linear):
         def run(self, x: Any, **options: Any) -> Trace:

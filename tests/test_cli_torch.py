@@ -47,7 +47,7 @@ class Dictionary(nn.Module):
         self.net = small()
 
     def forward(self, x):
-        return {"logits": self.net(x), "size": x.shape}
+        return {"scores": self.net(x), "size": x.shape}
 """
 PREPROCESS = "resize=16,crop=16,mean=0.5,std=0.25"
 
@@ -91,6 +91,17 @@ def scores_of(name: str) -> np.ndarray:
     x = torch.tensor((pixels - 0.5) / 0.25, dtype=torch.float32).permute(2, 0, 1)[None]
     with torch.no_grad():
         return user_nets.small()(x)[0].numpy()
+
+
+def test_precision_is_used_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("good.png", "--json", "--device", "cpu", "--precision", "bfloat16") == 0
+    (answer,) = answers(capsys.readouterr().out)
+    assert (answer["device"], answer["precision"], answer["layout"]) == ("cpu", "bfloat16", "channels_last")
+    exact = scores_of("good.png").max()
+    assert 0 < abs(answer["score"] - exact) < 0.02 * abs(exact) + 0.01
+    assert explain("good.png", "--precision", "float8") == 2
+    said = "precision='float8' was given for a model in float32; expected"
+    assert capsys.readouterr().err.splitlines()[-2].startswith(said)
 
 
 def test_scores_and_probabilities_are_the_models(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +186,7 @@ def test_bad_image_is_two_lines_and_the_good_one_is_done(
         (["--labels", "none.txt"], "small", "labels 'none.txt' were given", "a name a line"),
         (["--preprocess", "resise=16"], "small", "the key 'resise'", "Did you mean 'resize'?"),
         ([], "grey", "failed on an input of shape (1, 3, 16, 16)", "channels"),
-        ([], "Dictionary", "the model returned a dictionary with 'logits', 'size'", "output='logits'"),
+        ([], "Dictionary", "the model returned a dictionary with 'scores', 'size'", "output='logits'"),
         ([], "smal", "user_nets:smal was given", "Check both names."),
         (["--weights", "none.pth"], "small", "weights 'none.pth' were given", "Check the path."),
     ],
@@ -197,7 +208,7 @@ def test_mistake_in_the_request_is_two_lines_and_status_2(
 
 
 def test_output_of_a_dictionary_can_be_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain("good.png", "--json", "--output", "logits", net="Dictionary") == 0
+    assert explain("good.png", "--json", "--output", "scores", net="Dictionary") == 0
     assert answers(capsys.readouterr().out)[0]["score"] == pytest.approx(scores_of("good.png").max(), rel=1e-5)
 
 

@@ -22,7 +22,8 @@ PEERS = (
 )
 NO_COUNTERPART = {  # in none of the peers
     *("attn-lrp", "contrastive-excitation-backprop", "expected-gradients", "extremal-perturbation", "idgi"),
-    *("meaningful-perturbation", "recipro-cam", "rect-grad"),
+    *("meaningful-perturbation", "recipro-cam", "rect-grad", "attention-rollout", "gradient-attention-rollout"),
+    *("generic-attention", "transformer-attribution"),
 }
 
 

@@ -67,6 +67,8 @@ def test_facts_are_json_and_everything_loads_back_equal(model: Any, options: dic
     assert again["weights"] == e.hash_weights() != ""
     assert again["score"] == e.score[1]
     assert again["versions"]["sightline"] == sl.__version__
+    layout = "contiguous" if FRAMEWORK == "torch" else "channels_last"  # in float64 there is nothing to gain
+    assert (again["device"], again["precision"], again["layout"]) == ("cpu", "float64", layout)
     assert_loads_back_equal(e, tmp_path / "e.npz")
 
 

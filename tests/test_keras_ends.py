@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import sightline as sl
 from keras_nets import IMAGES, SHAPE, WIDE, classifier, close, image, numbers, plain_gradient, subclassed, weighed
 from sightline.errors import InputError, ModelError
 from sightline.frameworks.keras import adapt
@@ -58,6 +59,20 @@ def test_a_head_is_explained_at_the_score_before_it(make: Any, kind: str) -> Non
         close(trace.outputs, linear(IMAGES), 1e-13)
         close(probabilities(kind, numbers(trace.outputs)), model(IMAGES), 1e-13)
         close(trace.grads[""][0], plain_gradient(lambda x: linear(x)[:, 1], IMAGES))
+
+
+def test_a_precision_is_refused_in_two_lines() -> None:
+    inputs = keras.Input((4, 4, 3))
+    model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Flatten()(inputs)))
+    said = r"^precision='bfloat16' was given with a Keras model; .*\nBuild it under keras\.config\.set_dtype_policy"
+    with pytest.raises(sl.ModelError, match=said):
+        sl.explain(model, np.ones((1, 4, 4, 3), np.float32), method="gradient", precision="bfloat16")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        low = keras.Model(inputs, keras.layers.Dense(2, name="low")(keras.layers.Flatten()(inputs)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert "bfloat16" in sl.explain(low, np.ones((1, 4, 4, 3), np.float32), method="gradient").facts()["precision"]
 
 
 def test_a_softmax_inside_the_model_is_no_head() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,17 @@ import pytest
 
 import paper
 import sightline as sl
-from nets import FRAMEWORK, ONE_OF_EACH_KIND, build, native, snapshot, training_step, use_float64, with_trip
+from nets import (
+    FRAMEWORK,
+    ONE_OF_EACH_KIND,
+    build,
+    build_transformer,
+    native,
+    snapshot,
+    training_step,
+    use_float64,
+    with_trip,
+)
 from sightline.asking import Found, Request, ask
 from sightline.method import METHODS
 from sightline.params import settle_params
@@ -31,19 +42,28 @@ FEW = {
     "cells": 3,
     "segments": 12,
 }  # small, so that the suite is quick; any value keeps the laws
-every_method = pytest.mark.parametrize("name", sorted(METHODS))
+ATTEND = [name for name in sorted(METHODS) if "attention" in METHODS[name].needs]
+every_method = pytest.mark.parametrize("name", [m for m in sorted(METHODS) if FRAMEWORK == "torch" or m not in ATTEND])
 every_kind = every_method if FRAMEWORK != "keras-jax" else pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 """For what is the adapter's own doing: on JAX, where compiling each method again takes long, one of each kind of pass."""
 
 
-@pytest.fixture(scope="module")
-def model() -> Any:
-    return build(NET)
+@cache
+def built(attends: bool) -> Any:
+    return build_transformer() if attends else build(NET)
 
 
-@pytest.fixture(scope="module")
-def scaled() -> Any:
+@pytest.fixture
+def model(name: str) -> Any:
+    """The net that a method is asked of."""
+    return built(name in ATTEND)
+
+
+@pytest.fixture
+def scaled(name: str) -> Any:
     """The net with all its scores 50 times as large."""
+    if name in ATTEND:
+        return build_transformer(50)
     return build([*NET[:-1], (*NET[-1][:2], *(50 * weights for weights in NET[-1][2:]))])
 
 
@@ -61,6 +81,11 @@ def run(
     return found
 
 
+def answers_of(model: Any, x: Any) -> np.ndarray:
+    """The outputs of the user's own module."""
+    return model(x).detach().numpy()
+
+
 def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * max(np.abs(expected).max(), 1e-30))
@@ -75,7 +100,7 @@ def test_a_map_has_the_shape_of_the_input_and_is_finite(model: Any, name: str) -
     assert one.map.dtype == np.float32
     assert np.isfinite(one.map).all()
     assert np.abs(one.map).max() > 0
-    answers = np.stack([paper.scores(NET, image) for image in IMAGES])
+    answers = np.stack([paper.scores(NET, image) for image in IMAGES]) if name not in ATTEND else answers_of(model, x)
     assert [t["index"] for t in one.target] == answers.argmax(axis=1).tolist()
     assert len(set(answers.argmax(axis=1))) == 2
     np.testing.assert_allclose(one.score, answers.max(axis=1), rtol=1e-10)
@@ -132,7 +157,7 @@ class _StopError(Exception):
 @every_kind
 def test_the_model_is_untouched_after_an_exception_in_the_middle(model: Any, name: str) -> None:
     trip: list[type[Exception]] = []
-    tripped = with_trip(build(NET), trip)
+    tripped = with_trip(build_transformer() if name in ATTEND else build(NET), trip)
     before = snapshot(tripped)
     trip.append(_StopError)
     with pytest.raises(_StopError, match="tripped"):
@@ -153,7 +178,7 @@ def test_eight_threads_find_what_one_finds(model: Any, name: str) -> None:
 
 @every_kind
 def test_a_thread_that_trains_the_model_meanwhile_gets_its_own_gradients(model: Any, name: str) -> None:
-    trained = build(NET)
+    trained = build_transformer() if name in ATTEND else build(NET)
     expected = training_step(trained)
     wrong: list[float] = []
     done = threading.Event()

@@ -14,8 +14,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import sightline as sl
+from sightline.arrays import beside, like
+from sightline.frameworks.torch import TorchModel, place
 from sightline.labels import imagenet
 
 FRAMEWORKS = ("torch",)
@@ -343,3 +346,51 @@ def test_a_model_without_a_preprocessing_warns_and_says_what_was_assumed(trained
 
 def test_a_preprocessing_of_another_type(trained: nn.Module) -> None:
     assert "preprocess= was given a dict" in error_of(sl.InputError, trained, preprocess={"resize": 3}).given
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "wide", "expected"),
+    [
+        (True, True, False, "cuda"),
+        (True, False, True, "cuda"),
+        (False, True, False, "mps"),
+        (False, True, True, "cpu"),  # MPS has no float64
+        (False, False, False, "cpu"),
+    ],
+)
+def test_a_spec_goes_to_the_quickest_device(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, wide: bool, expected: str
+) -> None:
+    moved: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(nn.Module, "to", lambda module, device: moved.append(device))
+    model = nn.Conv2d(3, 2, 1)
+    place(model.double() if wide else model, None)
+    assert moved == [expected]
+    place(nn.Conv2d(3, 2, 1, device="meta"), None)  # its maker has placed it
+    sl.load(model)
+    assert moved == [expected]
+
+
+class NoFloat64(TorchDispatchMode):
+    """A device that has no float64, as MPS: here "meta", which has no numbers either."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        y = func(*args, **(kwargs or {}))
+        if isinstance(y, torch.Tensor) and y.device.type == "meta" and y.dtype == torch.float64:
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
+        return y
+
+
+def test_no_float64_reaches_a_device_without_it() -> None:
+    model = TorchModel(nn.Conv2d(3, 2, 1, device="meta"))
+    with NoFloat64():
+        with pytest.raises(TypeError, match="float64"):
+            torch.as_tensor(np.ones((1, 3, 4, 4))).to("meta")
+        x = model.array(np.ones((1, 3, 4, 4)))
+        assert (x.dtype, x.device.type) == (torch.float32, "meta")
+        assert beside(np.ones((2, 1, 1), np.int32), x).dtype == torch.int32
+        assert like(np.ones((1, 3, 4, 4)), x).dtype == torch.float32

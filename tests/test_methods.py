@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import paper
-from nets import build, native, use_float64
+from nets import FRAMEWORK, build, native, use_float64
 from rows import BASELINE, CLASSES, IMAGES, NET, Row, attribute, draws
+from sightline.arrays import to_numpy
 from sightline.frameworks import adapt
 from sightline.layers import choose_layer
 from sightline.method import METHODS
+from sightline.model import Target
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 use_float64()
@@ -31,7 +33,8 @@ def model() -> Any:
 
 
 def test_every_method_has_a_row() -> None:
-    assert {name for name, _, _ in ROWS} == set(METHODS)
+    """But those of attention, whose net is a transformer: `test_attention_methods.py`."""
+    assert {name for name, _, _ in ROWS} == {name for name, m in METHODS.items() if "attention" not in m.needs}
 
 
 @pytest.mark.parametrize(("name", "params", "twin"), ROWS, ids=lambda v: v if isinstance(v, str) else "")
@@ -115,3 +118,23 @@ def test_smoothgrad_smooths_a_cam_too(model: Any) -> None:
         noisy = [image + 0.1 * (image.max() - image.min()) * draw for draw in noise]
         expected = np.mean([paper.grad_cam(NET, x, CLASSES[0], "relu2") for x in noisy], axis=0)
         np.testing.assert_allclose(found[0, i], expected, rtol=0, atol=1e-10)
+
+
+def _squares(*values: Any) -> Any:
+    each = [(v**2).sum(tuple(range(1, v.ndim))) if FRAMEWORK == "torch" else _keras_squares(v) for v in values]
+    return sum(each)[None]
+
+
+def _keras_squares(value: Any) -> Any:
+    import keras
+
+    return keras.ops.sum(value**2, axis=tuple(range(1, len(value.shape))))
+
+
+def test_a_target_may_score_the_values_at_several_places(model: Any) -> None:
+    x = native(IMAGES, model)
+    places = tuple(choose_layer(model.places(x), name).name for name in ("conv1", "relu2"))
+    both = model.run(x, at=[""], target=Target(lambda values: _squares(*values), place=places))
+    each = [model.run(x, at=[""], target=Target(_squares, place=place)) for place in places]
+    for found, parts in ((both.score, [t.score for t in each]), (both.grads[""], [t.grads[""] for t in each])):
+        np.testing.assert_allclose(to_numpy(found), sum(to_numpy(part) for part in parts), rtol=1e-10)

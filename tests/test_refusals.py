@@ -79,3 +79,11 @@ def test_a_rule_that_knows_gelu_takes_it_and_refuses_what_it_does_not_know(model
     else:
         with pytest.raises(sl.ModelError, match=called):
             sl.explain(module, x, method=name, target=1, **options)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(METHODS) if "attention" in METHODS[name].needs])
+def test_a_net_without_attention_is_refused_by_what_reads_it(name: str) -> None:
+    net = build(NET)
+    with pytest.raises(sl.ModelError, match="no attention between tokens is seen") as caught:
+        sl.explain(net, native(IMAGES, sl.load(net).model), method=name, target=1)
+    assert len(str(caught.value).splitlines()) == 2

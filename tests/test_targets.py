@@ -12,6 +12,8 @@ import paper
 import sightline as sl
 from asked import ANSWERS, IMAGES, LABELS, MAPS, NET, NUMBERS, ONE, WAY, as_input, asked
 from nets import FRAMEWORK, build
+from sightline.arrays import to_numpy
+from sightline.boxes import found_at
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 Claim = Callable[[np.ndarray, int], float]  # the score that is claimed, of one image's outputs and its number
@@ -178,7 +180,7 @@ def test_a_region_of_a_segmentation() -> None:
     upper, single = np.zeros((2, 12, 12), bool)
     upper[:4] = single[7, 2] = True
     first, second = explained(asked()["maps"], [sl.Region("dog", upper), sl.Region(3, single)], labels=LABELS)
-    assert first.target[0] == {"index": 1, "label": "dog in a region of 48 cells"}
+    assert first.target[0] == {"index": 1, "label": "dog in a region of 48 cells", "cells": 48.0, "region": "mask"}
     assert_explains(first, MAPS, lambda s, i: s[:4, :, 1].sum())
     assert_explains(second, MAPS, lambda s, i: s[7, 2, 3])
     assert first.top == [[]] * 3
@@ -203,6 +205,58 @@ def test_the_mask_of_a_region_may_be_the_framework_s_own() -> None:
         own = own.requires_grad_()  # as little NumPy's as one on another device
     (e,) = explained(asked()["maps"], sl.Region(2, own))
     assert_explains(e, MAPS, lambda s, i: s[3:5, 1, 2].sum())
+
+
+def test_a_region_where_the_model_says_a_class() -> None:
+    said = [paper.scores(MAPS, image).argmax(axis=-1) == 1 for image in IMAGES]
+    (e,) = explained(asked()["maps"], "region:dog", labels=LABELS)
+    assert [t["cells"] for t in e.target] == [s.sum() for s in said]
+    assert_explains(e, MAPS, lambda s, i: s[..., 1][said[i]].sum())
+
+
+def test_a_cam_of_a_region_takes_the_last_layer_before_the_scores() -> None:
+    e = sl.explain(asked()["maps"], as_input(IMAGES), method="grad-cam", target=sl.Region(1, np.ones((12, 12))))
+    assert isinstance(e, sl.Explanation)
+    assert e.layer == "relu1"
+    assert e.attribution.max() > 0
+
+
+def test_how_like_the_outputs_are_to_a_vector() -> None:
+    v = np.array([1.0, -2.0, 0.5, 0.0, 3.0])
+    e, top = explained(asked()["classes"], [sl.Similar(v), 2])
+    assert_explains(e, NET, lambda s, i: s @ v / np.linalg.norm(s) / np.linalg.norm(v))
+    assert_explains(top, NET, score_of(2))
+    (same,) = explained(asked()["classes"], sl.Similar(as_input(IMAGES[:1])))
+    assert same.score[0] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["gradient", "occlusion", "grad-cam"])
+def test_how_like_a_layer_s_value_is_to_that_of_another_picture(method: str) -> None:
+    e = sl.explain(
+        asked()["classes"], as_input(IMAGES), method=method, target=sl.Similar(as_input(IMAGES[1:2]), place="relu1")
+    )
+    assert isinstance(e, sl.Explanation)
+    assert e.score[1] == pytest.approx(1, abs=1e-12)
+    assert max(e.score[0], e.score[2]) < 0.999
+    assert np.ptp(e.map[0]) > 0
+
+
+def test_the_best_of_detections_in_every_framework() -> None:
+    array = sl.load(asked()["maps"]).model.array
+    rng = np.random.default_rng(0)
+    corners = rng.random((2, 9, 2)) * 0.5
+    rows = np.concatenate([corners, corners + 0.1 + 0.4 * rng.random((2, 9, 2)), rng.random((2, 9, 2))], axis=-1)
+    rows[..., 4] = rng.integers(0, 3, (2, 9))
+    rows[1, 5:] = 0
+    aims = np.array([[[0.2, 0.2, 0.6, 0.7, c] for c in range(3)]] * 2)
+    found = to_numpy(found_at(array(rows), array(aims)))
+    for i in range(2):
+        for c in range(3):
+            fits = [0.0]
+            for x0, y0, x1, y1, own, sure in rows[i]:
+                both = max(0, min(x1, 0.6) - max(x0, 0.2)) * max(0, min(y1, 0.7) - max(y0, 0.2))
+                fits.append(both / (0.2 + (x1 - x0) * (y1 - y0) - both) * sure * (own == c))
+            assert found[c, i] == pytest.approx(max(fits), rel=1e-9, abs=1e-12)
 
 
 def test_a_function_of_a_segmentation() -> None:
@@ -242,9 +296,9 @@ def fails(scores: Any) -> Any:
         ("number", None, "up:1", "the model has 1 outputs", "up:0"),
         ("binary", None, 2, "class 2 was given; the model has classes 0 to 1", "Take one"),
         ("binary", None, "top-3", "2 classes to rank", "fewer"),
-        ("maps", None, "top", "a score for each place", "sl.Region(class, mask)"),
-        ("maps", None, 1, "a score for each place", "sl.Region(class, mask)"),
-        ("maps", None, "up:1", "a score for each place", "sl.Region(class, mask)"),
+        ("maps", None, "top", "a score for each place", "region:CLASS"),
+        ("maps", None, 1, "a score for each place", "region:CLASS"),
+        ("maps", None, "up:1", "a score for each place", "region:CLASS"),
         ("maps", LABELS, sl.Region("dgo", np.ones((12, 12))), "class 'dgo'", "Did you mean 'dog'?"),
         ("maps", LABELS, sl.Region(5, np.ones((12, 12))), "class 5", "Take one"),
         ("maps", LABELS, sl.Region(0, np.ones((3, 4))), "a region of (3, 4)", "height and width"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sightline.audit import audit
 from sightline.auditing.answer import Audit
 from sightline.board import Board
+from sightline.boxes import Box
 from sightline.compare import Comparison, compare
 from sightline.errors import (
     InputError,
@@ -25,8 +26,9 @@ from sightline.measure import measure
 from sightline.measurement import Measurement
 from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
+from sightline.regions import Region
+from sightline.similarity import Similar
 from sightline.tail import Tail
-from sightline.targets import Region
 from sightline.visualization import Visualization
 from sightline.visualize import visualize
 
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Audit",
     "Board",
+    "Box",
     "Comparison",
     "Explanation",
     "InputError",
@@ -51,6 +54,7 @@ __all__ = [
     "PreprocessingWarning",
     "Region",
     "SightlineError",
+    "Similar",
     "Tail",
     "Target",
     "TargetError",

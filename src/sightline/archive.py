@@ -27,6 +27,7 @@ _PLAIN = [
     "head",
     "preprocessing",
     "seconds",
+    "computed",
 ]
 
 

@@ -12,16 +12,21 @@ import numpy as np
 
 from sightline.arrays import Array, to_numpy
 from sightline.baselines import NAMES, baseline_for, specs_of
-from sightline.errors import MethodError
-from sightline.layers import choose_layer
+from sightline.boxes import Box
+from sightline.errors import LayerError, MethodError
+from sightline.images import Geometry, whole
+from sightline.layers import attention_layers, backbone_of, before_scores, choose_layer, find_layer
 from sightline.load import Loaded
-from sightline.memory import halved, has_chunk, out_of_memory
+from sightline.memory import halved, lasted, out_of_memory
 from sightline.method import Baselines, Method
 from sightline.model import Layer, Model, Target
 from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Fixed, Question
+from sightline.regions import Region
+from sightline.settled import Facts, Images, Wanted
+from sightline.similarity import Similarity
 from sightline.tail import Tail
-from sightline.targets import Facts, Spec, wanted
+from sightline.targets import Spec, wanted
 
 _IMAGES = frozenset({"baseline", "backgrounds", "low", "high"})  # the options that are images like those explained
 
@@ -54,38 +59,49 @@ class Found:
 
 
 def ask(
-    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+    requests: Sequence[Request],
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    x: Array,
+    geometries: Sequence[Geometry] = (),
+    share: float = 1.0,
 ) -> list[tuple[Found, float]]:
     """Run methods over the images `x`, a pass full of them at a time: what each found, and how many seconds it took.
 
     All have the same targets, and a pass that several of them need is made once, for the first of them. Where memory
     does not last, all is done again with half as many images in a pass, which changes no map; the answers say so.
+    `share` is how much of one image's pass a tail's may hold.
     """
-    chunk = loaded.model.chunk
+    model, note = loaded.model, ""
     while True:
         try:
-            found = _asked(requests, loaded, preprocessing, x)
+            images = tuple(geometries) or whole(x, model.channel)
+            found = _asked(requests, replace(loaded, model=model), preprocessing, x, images, share)
             break
         except Exception as error:
-            if not (out_of_memory(error) and has_chunk(loaded.model) and loaded.model.chunk > 1):
+            smaller = halved(model, share) if out_of_memory(error) else None
+            if smaller is None:
                 raise
-        loaded = replace(loaded, model=halved(loaded.model))
-    if loaded.model.chunk == chunk:
-        return found
-    note = f"memory did not last for more than {loaded.model.chunk} images in a pass"
-    return [(replace(each, notes=(*each.notes, note)), seconds) for each, seconds in found]
+        model, share = smaller
+        note = lasted(model, share)
+    return [(replace(each, notes=(*each.notes, note)), s) for each, s in found] if note else found
 
 
 def _asked(
-    requests: Sequence[Request], loaded: Loaded, preprocessing: Preprocessing | None, x: Array
+    requests: Sequence[Request],
+    loaded: Loaded,
+    preprocessing: Preprocessing | None,
+    x: Array,
+    geometries: tuple[Geometry, ...],
+    share: float,
 ) -> list[tuple[Found, float]]:
-    asked = wanted(requests[0].targets, loaded.labels, loaded.model.channel)
+    passes = [(rows, wanted_of(requests[0], loaded, geometries, rows)) for rows in passes_of(loaded.model, x)]
     settled = [_settled(request, loaded.model, preprocessing, x) for request in requests]
     parts: list[list[Found]] = [[] for _ in requests]
     seconds = [0.0] * len(requests)
-    for rows in passes_of(loaded.model, x):
+    for rows, asked in passes:
         part = x if rows is None else x[rows, ...]
-        questions = [Question(loaded.model, part, each) for each in asked]
+        questions = [Question(loaded.model, part, each, share, loaded.head) for each in asked]
         for i in _in_order(requests):
             start = time.perf_counter()
             layer, baselines = settled[i]
@@ -101,7 +117,18 @@ def answer_again(
 ) -> Found:
     """What the method finds in the images `x`, all in one pass, for a target that is known."""
     layer, baselines = _settled(request, loaded.model, preprocessing, x)
-    return _part(request.method, {**request.params, **baselines}, Question(loaded.model, x, Fixed(target)), layer)
+    return _part(
+        request.method,
+        {**request.params, **baselines},
+        Question(loaded.model, x, Fixed(target), told=loaded.head),
+        layer,
+    )
+
+
+def wanted_of(request: Request, loaded: Loaded, geometries: tuple[Geometry, ...], rows: slice | None) -> list[Wanted]:
+    """What the request asks of some of the images."""
+    rows = slice(None) if rows is None else rows
+    return wanted(request.targets, loaded.labels, loaded.model.channel, Images(geometries[rows], rows))
 
 
 def passes_of(model: Model, x: Array) -> list[slice | None]:
@@ -127,9 +154,42 @@ def _settled(
 
 
 def _layer(request: Request, model: Model, x: Array) -> Layer | None:
+    if "attention" in request.method.base(request.params).needs:
+        _check_attention(request, model, x)
     if "layer" not in request.method.base(request.params).needs and request.layer is None:
         return None
-    return choose_layer(model.places(x), request.layer)
+    layers = model.places(x)
+    if request.layer is None and any(isinstance(spec, Box) for spec in request.targets):
+        raise LayerError(
+            f"{request.method.name} of a box was asked for; a detector has many maps, and none is the last.",
+            f"Name one with layer=, such as {backbone_of(layers)!r} (`sightline layers MODEL`).",
+        )
+    if request.layer is None and any(isinstance(spec, Region) for spec in request.targets):
+        layers = before_scores(model, x[:1, ...], layers)
+    return choose_layer(_up_to_places(request, layers), request.layer)
+
+
+def _up_to_places(request: Request, layers: list[Layer]) -> list[Layer]:
+    """The layers that come before a place whose value is explained; LayerError for another that was asked for."""
+    names = [layer.name for layer in layers]
+    places = [spec.place for spec in request.targets if isinstance(spec, Similarity) and spec.place is not None]
+    last = min((names.index(place) for place in places if place in names), default=len(names))
+    if request.layer is not None and names.index(find_layer(layers, request.layer).name) > last:
+        raise LayerError(
+            f"layer {request.layer!r} was given; it comes after {names[last]!r}, whose value is explained.",
+            "Take one before it.",
+        )
+    return layers[: last + 1]
+
+
+def _check_attention(request: Request, model: Model, x: Array) -> None:
+    """Raise an error at once where a method of attention cannot be asked."""
+    attention_layers(model.places(x))
+    if request.layer is not None:
+        raise LayerError(
+            f"layer {request.layer!r} was given; {request.method.name} goes through the attention of all layers.",
+            "Leave the layer out.",
+        )
 
 
 def _baselines(
@@ -183,6 +243,11 @@ def _part(method: Method, options: dict[str, Any], question: Question, layer: La
             options = options | {name: there}
         model = Tail(question, layer, question.x)
     attribution, checks = method.attribute(model, image, Asked(), **options)
+    if layer is not None and attribution.shape[1] != question.x.shape[0]:
+        raise LayerError(
+            f"layer {layer.name!r} was given; it has {attribution.shape[1]} maps for {question.x.shape[0]} images.",
+            f"Take one with a map for each image, such as {backbone_of(model.places(image))!r}.",
+        )
     return Found(
         _channels_last(to_numpy(attribution), model.channel, len(image.shape)),
         {name: to_numpy(values) for name, values in checks.items()},
@@ -212,8 +277,16 @@ def _together(parts: Sequence[Found], axis: int) -> Found:
         {name: np.concatenate([part.checks[name] for part in parts], axis=axis) for name in first.checks},
         np.concatenate([part.score for part in parts], axis=axis),
         by_image if axis else by_target,
-        np.concatenate([part.outputs for part in parts], axis=0) if axis else first.outputs,
+        _stacked([part.outputs for part in parts]) if axis else first.outputs,
         first.head,
         first.layer,
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )
+
+
+def _stacked(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Outputs of one pass after the other; detections, which are more in some than in others, filled up with zeros."""
+    if len({each.shape[1:] for each in outputs}) > 1 and outputs[0].ndim == 3:
+        most = max(each.shape[1] for each in outputs)
+        outputs = [np.pad(each, ((0, 0), (0, most - each.shape[1]), (0, 0))) for each in outputs]
+    return np.concatenate(outputs, axis=0)

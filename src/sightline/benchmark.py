@@ -13,7 +13,6 @@ from sightline.board import Board, board
 from sightline.compare import measured_by
 from sightline.errors import InputError
 from sightline.load import load
-from sightline.measure import read_spec
 from sightline.measurement import Measurement
 from sightline.method import AtLeast
 from sightline.metric import find_metric
@@ -23,7 +22,14 @@ from sightline.worlds import WORLDS, Drawing, World, find_world
 SILLY = ("random", "gaussian", "edges")  # maps that have not seen the model: what every other has to be better than
 METHODS = (
     *("gradient", "smoothgrad", "smoothgrad:form=squared", "integrated-gradients:baseline=black"),
-    *("integrated-gradients:baseline=mean", "guided-backprop", "deconvnet", "grad-cam", "grad-cam-plus-plus", "layer-cam"),
+    *(
+        "integrated-gradients:baseline=mean",
+        "guided-backprop",
+        "deconvnet",
+        "grad-cam",
+        "grad-cam-plus-plus",
+        "layer-cam",
+    ),
     *("eigen-cam", "lrp-epsilon-plus-flat", "occlusion"),
 )
 METRICS = (

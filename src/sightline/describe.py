@@ -17,7 +17,7 @@ from sightline.load import Loaded
 from sightline.pictures import smooth
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import reduced
-from sightline.scores import already_sure, answers, probabilities
+from sightline.scores import NO_HEAD, already_sure, answers, probabilities
 
 _BLIND = 0.005  # share of an image's pixels from which a reader is told that the baseline hides them
 _SURE = (
@@ -37,8 +37,10 @@ def describe(
 ) -> list[Explanation]:
     """An Explanation for each target."""
     reduce = _reduction(request, found)
-    highest = highest_classes(found.outputs, found.head, loaded, top)
-    ended = end_of_the_model(found.outputs, found.head)
+    compared = any(facts.get("place", "") is None for facts, *_ in found.targets)  # the outputs are an embedding then
+    head = NO_HEAD if compared else found.head
+    highest = highest_classes(found.outputs, head, loaded, top)
+    ended = end_of_the_model(found.outputs, head)
     return [
         Explanation(
             map=(maps := _maps(found.attribution[k], reduce, given.geometries[0].crop[2:], request.smooth)),
@@ -54,10 +56,11 @@ def describe(
             random_state=request.random_state,
             reduce=reduce,
             smooth=request.smooth,
-            head=found.head,
+            head="" if head == NO_HEAD else head,
             preprocessing=str(preprocessing) if preprocessing and given.preprocessed else None,
             notes=(*loaded.notes, *found.notes, *ended, *_blindness(request, found.checks, k)),
             seconds=seconds / len(found.targets),
+            computed=getattr(loaded.model, "computed", {}),  # an adapter of the user's own may not tell
             versions=loaded.versions,
             pictures=given.pictures,
             geometries=given.geometries,

@@ -14,12 +14,13 @@ from sightline.errors import MethodError, ModelError, SightlineError, nearest
 from sightline.explanation import Explanation
 from sightline.images import MAX_PIXELS
 from sightline.inputs import Given, is_input, take
-from sightline.load import Loaded, load, preprocessing_for
+from sightline.load import Loaded, in_precision, load, preprocessing_for
 from sightline.memory import as_bytes, fitted, out_of_memory
 from sightline.method import AtLeast, Method, find
 from sightline.params import check_number, settle_params
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import check_reduction
+from sightline.references import resolved
 
 
 def explain(
@@ -35,10 +36,12 @@ def explain(
     input: str | None = None,
     inputs: Mapping[str, Any] | None = None,
     output: str | int | None = None,
+    head: str | None = None,
     device: str | None = None,
     trust: bool = False,
     max_pixels: int = MAX_PIXELS,
     memory: str | int | None = None,
+    precision: str | None = None,
     random_state: int = 0,
     reduce: str | None = None,
     smooth: float = 0.0,
@@ -50,14 +53,15 @@ def explain(
     `model`: a torch nn.Module, a Keras model, a spec (see `sightline.load`) or a loaded model. `images`: one or several
     of a file, a PIL picture, a uint8 array (h, w, c); or a float batch, taken as the model's input already. `method`:
     one or several names of `sightline.methods()`. `target`: a class index or name, "top", "top-3", "a - b", "up" or
-    "down" (regression), a `Region` (segmentation), a function of one image's scores, or a list of these; it is the
-    score before any softmax or sigmoid. `layer`: for a method that needs one, default the last with a grid; any other
-    method then explains the layer's output instead of the image. `reduce`: how channels become one number a pixel
-    ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each method has its own default; a map without channels, such
-    as a CAM's, has nothing to reduce). `smooth`: standard
-    deviation in pixels of a Gaussian over the map. `memory`: how much the layers' values of a pass may take, "2GB"; without
-    it, half of what is free. `top`: how many of the highest classes the answer lists. Other
-    options go to the methods that have them. Raises a SightlineError for every mistake.
+    "down" (regression), a `Region` (segmentation), a `Box` (detection), a `Similar` (embedding), a function of one
+    image's scores, or a list of these; it is the score before any softmax or sigmoid. `layer`: for a method that
+    needs one, default the last with a grid; any other method then explains the layer's output instead of the image.
+    `reduce`: how channels become one number a pixel ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each
+    method has its own default; a map without channels, such as a CAM's, has nothing to reduce). `smooth`: standard
+    deviation in pixels of a Gaussian over the map. `memory`: how much the layers' values of a pass may take, "2GB";
+    without it, half of what is free. `precision`: "bfloat16" or "float16" (the latter on CUDA) for passes of a PyTorch
+    model in float32 that are quicker and less exact; default: as the model is. `top`: how many of the highest classes
+    the answer lists. Other options go to the methods that have them. Raises a SightlineError for every mistake.
 
     >>> from sightline.worlds import find_world
     >>> scale = find_world("fish-scales").draw(7, size=96)
@@ -73,9 +77,11 @@ def explain(
         input=input,
         inputs=inputs,
         output=output,
+        head=head,
         device=device,
         trust=trust,
     )
+    loaded = in_precision(loaded, precision)
     check_reduction(reduce)
     smooth, top = check_number("smooth", smooth, float, AtLeast(0)), check_number("top", top, int, AtLeast(0))
     params["random_state"] = check_number("random_state", random_state, int, AtLeast(0))
@@ -97,8 +103,10 @@ def _answers(
     top: int,
 ) -> list[Explanation]:
     with refusals(loaded.name, tuple(given.x.shape)):
-        loaded = replace(loaded, model=fitted(loaded.model, given.x, limit))
-        found = ask(requests, loaded, preprocessing, given.x)
+        targets = resolved(requests[0].targets, loaded)
+        requests = [replace(request, targets=targets) for request in requests]
+        fitting, share = fitted(loaded.model, given.x, limit)
+        found = ask(requests, replace(loaded, model=fitting), preprocessing, given.x, given.geometries, share)
     return [
         answer
         for request, (each, seconds) in zip(requests, found)

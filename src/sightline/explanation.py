@@ -58,6 +58,7 @@ class Explanation:
     preprocessing: str | None
     notes: tuple[str, ...]
     seconds: float
+    computed: Mapping[str, str]  # the device, precision and memory layout of the passes, where the adapter tells
     versions: Mapping[str, str]
     pictures: tuple[Picture, ...] = field(repr=False)
     geometries: tuple[Geometry, ...] = field(repr=False)
@@ -84,17 +85,22 @@ class Explanation:
             "layer": self.layer,
             "params": self.params,
             "checks": {name: values[i] for name, values in self.checks.items()},
-            "explained": f"the score before the {self.head}" if self.head else "the model's own output",
+            "explained": self.target[i].get("explained", self._explained),
             "reduce": self.reduce,
             "smooth": self.smooth,
             "random_state": self.random_state,
             "preprocessing": self.preprocessing,
             "weights": self.hash_weights(),
+            **{name: self.computed.get(name) for name in ("device", "precision", "layout")},
             "versions": dict(self.versions),
             "notes": list(self.notes),
             "seconds": round(self.seconds, 4),
         }
         return {name: plain(value) for name, value in found.items()}
+
+    @property
+    def _explained(self) -> str:
+        return f"the score before the {self.head}" if self.head else "the model's own output"
 
     def _check(self, i: int) -> None:
         if not -len(self.map) <= i < len(self.map):

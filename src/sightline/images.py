@@ -23,6 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from sightline.arrays import Array, sides
 from sightline.errors import InputError
 
 Pixels = NDArray[np.uint8]
@@ -209,6 +210,11 @@ class Geometry:
         down = _spread(values.astype(np.float32), *rows)
         return np.ascontiguousarray(_spread(down.T, *columns).T)
 
+    def cells(self, mask: NDArray[np.bool_], grid: tuple[int, int]) -> Floats:
+        """A mask (H, W) of the picture's own pixels on a `grid` (h, w) over the crop: the share of each cell it covers."""
+        rows, columns = (_coverage(*axis, cells) for axis, cells in zip(self._axes(), grid))
+        return np.asarray(rows @ mask @ columns.T, np.float32)
+
     def seen(self) -> NDArray[np.bool_]:
         """(H, W): True for the pixels of the picture that lie in the crop, at least in part."""
         rows, columns = (_overlaps(*axis) for axis in self._axes())
@@ -218,10 +224,22 @@ class Geometry:
         return [(self.original[i], self.resized[i], self.crop[i], self.crop[i + 2]) for i in (0, 1)]
 
 
+def whole(x: Array, channel: int) -> tuple[Geometry, ...]:
+    """Where images (n, ...) lie that are the model's input itself: on themselves."""
+    size = sides(x, channel)
+    return (Geometry(size, size, (0, 0, *size)),) * int(x.shape[0])
+
+
 def _overlaps(original: int, resized: int, start: int, count: int) -> NDArray[np.bool_]:
     """In whole numbers: pixel y of the picture covers resized pixels y * resized / original and one such step on."""
     edges = np.arange(original + 1) * resized
     return (edges[1:] > start * original) & (edges[:-1] < (start + count) * original)
+
+
+def _coverage(original: int, resized: int, start: int, count: int, cells: int) -> NDArray[np.float64]:
+    """(cells, original): how much of each of the cells of a crop the pixels of the picture cover, along one axis."""
+    edges = (start * cells + np.arange(cells + 1) * count) * original / (cells * resized)
+    return np.diff(np.clip(edges[:, None] - np.arange(original), 0, 1), axis=0) / np.diff(edges)[:, None]
 
 
 def _spread(values: Floats, original: int, resized: int, start: int, count: int) -> Floats:

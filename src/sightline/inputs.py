@@ -11,7 +11,7 @@ import numpy as np
 
 from sightline.arrays import Array, native, to_numpy
 from sightline.errors import InputError
-from sightline.images import MAX_PIXELS, Geometry, LaterPicture, Picture, read
+from sightline.images import MAX_PIXELS, Geometry, LaterPicture, Picture, read, whole
 from sightline.model import Model
 from sightline.preprocessing import Preprocessing
 
@@ -91,9 +91,8 @@ def _tensor(images: Any, model: Model, preprocessing: Preprocessing | None) -> G
         )
     kept = np.moveaxis(values.copy(), model.channel, -1)  # the user may change theirs before a picture is drawn
     pictures = tuple(LaterPicture(partial(_shown, image, preprocessing), f"array {i}") for i, image in enumerate(kept))
-    size = kept.shape[1:3]
     x = model.array(native(images) if isinstance(images, np.ndarray) else images)
-    return Given(x, pictures, (Geometry(size, size, (0, 0, *size)),) * len(kept), False)
+    return Given(x, pictures, whole(values, model.channel), False)
 
 
 def _shown(image: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray:

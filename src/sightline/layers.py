@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any
 
 from sightline.arrays import Array, namespace, to_numpy
-from sightline.errors import LayerError, nearest
+from sightline.errors import LayerError, ModelError, nearest
 from sightline.model import Layer, Model, Target
 
 
@@ -75,6 +75,57 @@ def _maps(layer: Layer) -> bool:
     return bool(layer.grid) and not layer.dead and layer.kind not in _HEADS and layer.activation not in _HEADS
 
 
+_NO_ATTENTION = "Use a method that needs no attention, such as integrated-gradients, or attn-lrp."
+
+
+def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
+    """The attention of a grid's tokens to each other, from the first block up, and the last layer that gives the tokens.
+
+    Raises ModelError where there is none that is seen, where it is within windows, or not between the same tokens.
+    """
+    found = [layer for layer in layers if layer.attends]
+    if not found:
+        raise ModelError("a model was given in which no attention between tokens is seen.", _NO_ATTENTION)
+    parted = next((layer for layer in found if len(layer.shape) > 3), None)
+    if parted:
+        raise ModelError(
+            f"a model was given whose {parted.name!r} attends within each of {parted.shape[0]} windows, so that no "
+            "token's attention can be followed from layer to layer.",
+            _NO_ATTENTION,
+        )
+    counts = sorted({layer.shape[-1] for layer in found})
+    after = layers[layers.index(found[-1]) :]
+    last = [layer for layer in after if layer.tokens and layer.shape[0] == counts[-1]]
+    if len(counts) > 1 or not last:
+        raise ModelError(
+            f"a model was given that attends over {', '.join(map(str, counts))} tokens; expected the tokens of one grid "
+            "in every layer.",
+            _NO_ATTENTION,
+        )
+    return found, last[-1]
+
+
+def backbone_of(layers: Sequence[Layer]) -> str:
+    """The name of the last layer with a grid in what is called the backbone; else of the last of all."""
+    own = [layer for layer in layers if "backbone." in layer.name and ".fpn" not in layer.name]
+    own = [layer for layer in own if layer.kind != "intermediatelayergetter"]  # which gives a map of each stage
+    return last_grid(own if any(layer.weighted and _maps(layer) for layer in own) else layers).name
+
+
+def before_scores(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
+    """The layers of a segmentation up to its scores: those with a grid on which the outputs hang, and no class map.
+
+    A layer with a channel for each class is the answer itself, and its own map as a CAM.
+    """
+    names = [layer.name for layer in layers if layer.grid]
+    trace = model.run(x, at=names, target=Target(_energy))
+    axis = 1 if model.channel == -3 else -1
+    ends = {layer.name for layer in layers if layer.grid and layer.shape[layer.channel] == trace.outputs.shape[axis]}
+    live = [name for name in names if name not in ends and to_numpy(trace.grads[name]).any()]
+    last = max((i for i, layer in enumerate(layers) if layer.name in live), default=len(layers) - 1)
+    return [layer for layer in layers[: last + 1] if layer.name in live or not layer.grid]
+
+
 _MOST = 8  # tokens beside those of the grid: of the class, of a teacher, registers
 
 
@@ -83,7 +134,7 @@ def token_grid(shape: tuple[int, ...], known: Sequence[Layer]) -> tuple[int, int
 
     Tokens are as many as the cells of the latest such grid, or of one merged by two again and again, or a few more.
     """
-    if len(shape) != 2:
+    if len(shape) != 2 or shape[0] == 1:  # a single one is a pool of all
         return None
     merged = _merged(known)
     more = [shape[0] - h * w for h, w in merged]

@@ -19,6 +19,7 @@ from sightline.frameworks import Source
 from sightline.labels import read_labels
 from sightline.model import Model
 from sightline.preprocessing import Preprocessing
+from sightline.scores import HEADS
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Loaded:
     size: tuple[int, int, int] | None = None  # height, width and channels of the input, where the model fixes them
     hash_weights: Callable[[], str] = field(default=lambda: "", repr=False)
     versions: Mapping[str, str] = field(default_factory=dict)
+    head: str | None = None  # what the caller told of the model's scores, where it ends in them
+    embed_text: Callable[[str], Any] | None = field(
+        default=None, repr=False
+    )  # a text's vector (d,), beside the images'
 
 
 def load(
@@ -44,6 +49,7 @@ def load(
     input: str | None = None,
     inputs: Mapping[str, Any] | None = None,
     output: str | int | None = None,
+    head: str | None = None,
     device: str | None = None,
     trust: bool = False,
 ) -> Loaded:
@@ -53,7 +59,10 @@ def load(
     file, or "package.module:factory"; `weights` a file for its weights (which voids the preprocessing that the spec
     carries). `labels` are the classes' names, a file with one a line, or "imagenet". Of a model with several inputs,
     `input` names the one explained and `inputs` gives the others' values; of one with several outputs, `output` names
-    the one explained. `trust` allows files that run code. Raises ModelError, UntrustedError, InputError.
+    the one explained. `head` is "sigmoid" for scores of classes that do not exclude each other, "none" for scores of no
+    classes at all (quantities, an embedding), where the model ends in the plain scores, else taken for those of a
+    softmax. `device` is where a PyTorch spec goes: by default CUDA, else MPS, else the CPU. `trust` allows files that run
+    code. Raises ModelError, UntrustedError, InputError.
 
     >>> load("world:fish-scales/rings").labels[:2]
     ('1 ring', '2 rings')
@@ -61,7 +70,7 @@ def load(
     ends = {"input": input, "inputs": inputs, "output": output}
     if isinstance(model, Loaded):
         _refuse("a loaded model", "Give it to sightline.load.", weights=weights, device=device, **ends)
-        return _told_anew(model, preprocess, labels)
+        return _told_anew(model, preprocess, labels, head)
     if isinstance(model, str | Path):
         source = _from_spec(str(model), weights, trust)
         frameworks.place(source.model, device)
@@ -72,7 +81,7 @@ def load(
         _refuse("a model that is there already", "Do that to the model yourself.", weights=weights, device=device)
     else:
         _refuse("a model with an adapter of its own", "Do that in the adapter.", weights=weights, device=device, **ends)
-        return _told_anew(_foreign(model), preprocess, labels)
+        return _told_anew(_foreign(model), preprocess, labels, head)
     ends["output"] = source.output if output is None else output
     adapter = frameworks.adapt(source.model, **ends)
     found = Loaded(
@@ -84,15 +93,28 @@ def load(
         size=source.size,
         hash_weights=mark,
         versions=_versions(source.model),
+        head=source.head,
+        embed_text=source.embed_text,
     )
-    return _told_anew(found, preprocess, labels)
+    return _told_anew(found, preprocess, labels, head)
 
 
-def _told_anew(loaded: Loaded, preprocess: Any, labels: Any) -> Loaded:
-    """`loaded` with the preprocessing and the names of classes that the caller declares instead of its own."""
+def _told_anew(loaded: Loaded, preprocess: Any, labels: Any, head: str | None) -> Loaded:
+    """`loaded` with the preprocessing, the names of classes and the head that the caller declares instead of its own."""
+    if head not in (None, *HEADS):
+        raise ModelError(f"head={head!r} was given.", f"Give one of {', '.join(HEADS)}, or leave it out.")
     pre = loaded.preprocessing if preprocess is None else _preprocessing(preprocess)
-    loaded = replace(loaded, preprocessing=pre)
+    loaded = replace(loaded, preprocessing=pre, head=loaded.head if head is None else head)
     return loaded if labels is None else replace(loaded, labels=read_labels(labels), notes=())
+
+
+def in_precision(loaded: Loaded, precision: str | None) -> Loaded:
+    """`loaded` with passes in that precision, None as the model is; ModelError where it cannot be had."""
+    if precision is None:
+        return loaded
+    if not hasattr(loaded.model, "in_precision"):
+        _refuse("a model with an adapter of its own", "Do that in the adapter.", precision=precision)
+    return replace(loaded, model=loaded.model.in_precision(precision))  # type: ignore[attr-defined]
 
 
 def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sightline.arrays import Array
-from sightline.asking import Request, answer_again, ask, passes_of
+from sightline.asking import Request, answer_again, ask, passes_of, wanted_of
 from sightline.baselines import baseline_for
 from sightline.describe import describe, maps_of
 from sightline.errors import MethodError
@@ -28,8 +28,8 @@ from sightline.model import Target
 from sightline.params import check_number, settle
 from sightline.preprocessing import Preprocessing
 from sightline.question import Question
+from sightline.references import resolved
 from sightline.scores import Probability
-from sightline.targets import wanted
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,10 @@ def measure(
     right = None if masks is None else masks_for(masks, given.geometries)
     _check_needs(chosen, right)
     with refusals(loaded.name, tuple(given.x.shape)):
-        loaded = replace(loaded, model=fitted(loaded.model, given.x, as_bytes(memory)))
-        return measured(requests, chosen, loaded, preprocessing, given, right)
+        targets = resolved(requests[0].targets, loaded)
+        requests = [replace(request, targets=targets) for request in requests]
+        model, share = fitted(loaded.model, given.x, as_bytes(memory))
+        return measured(requests, chosen, replace(loaded, model=model), preprocessing, given, right, share)
 
 
 def specs_in(metric: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -135,11 +137,12 @@ def measured(
     preprocessing: Preprocessing | None,
     given: Given,
     masks: np.ndarray | None,
+    share: float,
 ) -> list[Measurement]:
     """Every metric of every method and target."""
-    found = ask(requests, loaded, preprocessing, given.x)
+    found = ask(requests, loaded, preprocessing, given.x, given.geometries, share)
     rows = [rows or slice(0, given.x.shape[0]) for rows in passes_of(loaded.model, given.x)]
-    targets = [_targets(requests[0].targets, loaded, given.x[some, ...]) for some in rows]
+    targets = [_targets(requests[0], loaded, given, some) for some in rows]
     answers: list[Measurement] = []
     for request, (each, seconds) in zip(requests, found):
         for k, explanation in enumerate(describe(request, each, loaded, preprocessing, given, 1, seconds)):
@@ -151,11 +154,11 @@ def measured(
     return answers
 
 
-def _targets(specs: Sequence[Any], loaded: Loaded, x: Array) -> list[Target]:
+def _targets(request: Request, loaded: Loaded, given: Given, rows: slice) -> list[Target]:
     """Each of the targets, of one score an image, as the model answers to these images."""
     found = []
-    for group in wanted(specs, loaded.labels, loaded.model.channel):
-        question = Question(loaded.model, x, group)
+    for group in wanted_of(request, loaded, given.geometries, rows):
+        question = Question(loaded.model, given.x[rows, ...], group, told=loaded.head)
         found += [question.target().only(row) for row in range(len(question.found()))]
     return found
 

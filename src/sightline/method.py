@@ -34,7 +34,7 @@ class Method:
 
     name: str
     function: Callable[..., Any]
-    needs: frozenset[str]  # "gradient", "layer", "rule"
+    needs: frozenset[str]  # "gradient", "layer", "attention", "rule"
     family: str
     cost: str  # in bare passes: F forward, FB forward and backward
     source: str

@@ -15,7 +15,9 @@ from sightline.arrays import Array, namespace, tile
 
 Place = str
 """Where in a model: "" the image, "layer4.2" an output, ":layer4.2" an input, "layer4:2" the second call,
-"=fc.weight" a parameter."""
+"=fc.weight" a parameter, "attn#attention" the probabilities (n, heads, tokens, tokens) of the attention in a layer."""
+
+ATTENTION = "#attention"
 
 Edit = Array | Callable[[Array], Array]  # what stands at a place instead of its value
 
@@ -46,9 +48,14 @@ class Layer:
         return self.made_by and self.made_by()
 
     @property
+    def attends(self) -> bool:
+        """Whether it is the probabilities of an attention."""
+        return ATTENTION in self.name
+
+    @property
     def grid(self) -> tuple[int, int] | None:
         """Height and width of the feature map; None where the layer has none."""
-        if len(self.shape) != 3:
+        if len(self.shape) != 3 or self.attends:
             return self.tokens
         height, width = (side for axis, side in enumerate(self.shape) if axis - 3 != self.channel)
         return (height, width) if height * width > 1 else None
@@ -157,6 +164,7 @@ class Trace:
     values: Mapping[Place, Array] = field(default_factory=dict)
     grads: Mapping[Place, Array] = field(default_factory=dict)  # (k, n, ...): gradient of the score
     head: str = ""  # "softmax" or "sigmoid" where the model ends in one
+    notes: tuple[str, ...] = ()  # what the adapter chose by itself, for the answer
 
 
 Change = Callable[[Array, Array], Array]  # (outputs, scores) -> other scores
@@ -180,15 +188,15 @@ class Target:
 
     `score` is the same object for the same question, so that a compiled pass can be used again; whatever differs
     from image to image is in `arrays`, images first. With a `place`, the score is of the value there instead of the
-    outputs: of a channel, say, or an embedding.
+    outputs: of a channel, say, or an embedding. With several places, it is of a tuple of the values there.
     """
 
     score: Callable[..., Array]
     arrays: tuple[Array, ...] = ()
-    place: Place | None = None
+    place: Place | tuple[Place, ...] | None = None
 
-    def __call__(self, outputs: Array) -> Array:
-        """The scores (k, n) of `outputs`, or of the value at the place."""
+    def __call__(self, outputs: Any) -> Array:
+        """The scores (k, n) of `outputs`, or of what is at the place or places."""
         return self.score(outputs, *self.arrays)
 
     def repeat(self, times: int) -> Target:
@@ -204,6 +212,18 @@ class Target:
         return self.then(Row(row))
 
 
+def places_of(scored: Place | tuple[Place, ...] | None) -> tuple[Place, ...]:
+    """The places whose values a target scores; none where it scores the outputs."""
+    return () if scored is None else (scored,) if isinstance(scored, str) else scored
+
+
+def scored_of(scored: Place | tuple[Place, ...] | None, outputs: Array, values: Mapping[Place, Array]) -> Any:
+    """What a target scores: the outputs, the value at its place, or a tuple of those at all of its places."""
+    if isinstance(scored, tuple):
+        return tuple(values[place] for place in scored)
+    return outputs if scored is None else values[scored]
+
+
 @dataclass(frozen=True)
 class Row:
     """One of the scores of a target; equal for an equal question."""
@@ -213,6 +233,11 @@ class Row:
     def __call__(self, outputs: Array, scores: Array) -> Array:
         """The scores (1, n)."""
         return scores[self.row : self.row + 1, ...]
+
+
+def is_rough(model: Any, value: Array) -> bool:
+    """Whether passes of the model are in half precision, where the adapter tells; else whether a `value` of one is."""
+    return "16" in getattr(model, "computed", {}).get("precision", str(value.dtype))
 
 
 class Model(Protocol):

@@ -8,7 +8,8 @@ from typing import Any
 
 from sightline.arrays import Array
 from sightline.model import Change, Edit, Layer, Model, Place, Row, Rule, Target, Trace
-from sightline.targets import Facts, Settled, Wanted
+from sightline.scores import head_of
+from sightline.settled import Facts, Settled, Wanted
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Question:
     model: Model
     x: Array
     wanted: Wanted
+    share: float = 1.0  # of what a pass may hold, for tails: see `sightline.memory.halved`
+    told: str | None = None  # by the caller, of the model's head
     outputs: Array = None
     head: str = ""
     notes: tuple[str, ...] = ()
@@ -80,6 +83,11 @@ class Question:
     def chunk(self) -> int:
         """Images in a pass."""
         return self.model.chunk
+
+    @property
+    def computed(self) -> Mapping[str, str]:
+        """How passes are computed, where the model tells."""
+        return getattr(self.model, "computed", {})
 
     def array(self, x: Any) -> Array:
         """`x` as the framework's own array."""
@@ -136,7 +144,7 @@ class Question:
         own = getattr(self.model, "remember", None)  # an adapter of the user's own may have none
         memory = own(x, place) if own else None
         if memory is None:
-            self.notes = (f"each pass was made as a whole: nothing before {place!r} could be kept",)
+            self.notes += (f"each pass was made as a whole: nothing before {place!r} could be kept",)
         return memory
 
     def target(self) -> Target:
@@ -149,6 +157,8 @@ class Question:
 
     def score(self) -> Array:
         """What is explained, (k, n)."""
+        if self._score is None and self.target().place is not None:
+            self._score = self.model.run(self.x, target=self.target()).score
         return self.target()(self.outputs) if self._score is None else self._score
 
     def _known(self) -> Settled:
@@ -159,7 +169,7 @@ class Question:
 
     def _answer(self, trace: Trace, asked: bool) -> bool:
         """Settle the targets by the model's answer to the images themselves; whether they are as they were guessed."""
-        self.outputs, self.head = trace.outputs, trace.head
-        self._settled = self.wanted.settle(trace.outputs, trace.head)
+        self.outputs, self.head, self.notes = trace.outputs, head_of(trace.head, self.told), self.notes + trace.notes
+        self._settled = self.wanted.settle(trace.outputs, self.head)
         self._score = trace.score if asked and self._settled.as_guessed else None
         return self._settled.as_guessed

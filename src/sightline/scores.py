@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sightline.arrays import Array, at_least_float32, beside, like, logsumexp, namespace, over_rows, to_numpy
-from sightline.errors import TargetError
+from sightline.errors import ModelError, TargetError
 from sightline.model import Target
 
 _ROUNDING = 1e-3  # by which probabilities may miss a sum of 1
+HEADS = ("softmax", "sigmoid", NO_HEAD := "none")  # what a caller may tell of scores that a model ends in
 NOTHING = -(2**30)  # a pick that no class and no rank answers to
 
 
@@ -55,12 +56,17 @@ def _picked(outputs: Array, picks: Array, signs: Array, ranks_of: Callable[[Arra
 
 
 def check_classes(outputs: Array) -> None:
-    """TargetError for outputs with a score for each place."""
-    if len(outputs.shape) != 2:
-        shape = tuple(outputs.shape[1:])
+    """TargetError for outputs with a score for each place, and for detections."""
+    shape = tuple(outputs.shape[1:])
+    if len(shape) == 2 and shape[1] == 6:
+        raise TargetError(
+            f"a class was asked for; the model gives {shape[0]} detections.",
+            "Say at which box: target=sl.Box((x0, y0, x1, y1), class), or sl.Box(0) for the surest (--target box:0).",
+        )
+    if len(shape) != 1:
         raise TargetError(
             f"a class was asked for; the model's output has a score for each place, of shape {shape}.",
-            "Say where: target=sl.Region(class, mask).",
+            "Say where: target=sl.Region(class, mask); without a mask, where the model says it (--target region:CLASS).",
         )
 
 
@@ -133,20 +139,27 @@ def is_quantity(outputs: Array, head: str, labels: Sequence[str]) -> bool:
     return len(outputs.shape) == 2 and outputs.shape[1] == 1 and head != "sigmoid" and len(labels) != 2
 
 
+def head_of(seen: str, told: str | None) -> str:
+    """What the scores go through: what the caller told, else what was seen; ModelError where these differ."""
+    if seen and told not in (None, seen):
+        raise ModelError(f"head={told!r} was given; the model ends in a {seen}.", "Leave head= (--head) out.")
+    return told or seen
+
+
 def already_sure(outputs: np.ndarray, head: str) -> np.ndarray:
     """For each image (n,) whether its outputs are probabilities already, of a softmax that was not seen."""
-    if head or len(outputs.shape) != 2 or outputs.shape[1] < 2:
+    if head not in ("", NO_HEAD) or len(outputs.shape) != 2 or outputs.shape[1] < 2:
         return np.zeros(outputs.shape[0], bool)
     return np.asarray((outputs >= 0).all(axis=1) & (np.abs(outputs.sum(axis=1, dtype=np.float64) - 1) <= _ROUNDING))
 
 
 def probabilities(outputs: np.ndarray, head: str, labels: Sequence[str]) -> np.ndarray | None:
-    """Probabilities (n, classes) of `outputs`; None for a segmentation, and for one output that may be a quantity.
+    """Probabilities (n, classes) of `outputs`; None for a segmentation, quantities, and one output that may be one.
 
     Several outputs without a head are taken for scores of classes, which they are not in a regression of several
     quantities; where they are not negative and sum to 1, for the probabilities themselves.
     """
-    if len(outputs.shape) != 2 or is_quantity(outputs, head, labels):
+    if len(outputs.shape) != 2 or head == NO_HEAD or is_quantity(outputs, head, labels):
         return None
     scores = answers(outputs)
     if head == "sigmoid" or outputs.shape[1] == 1:

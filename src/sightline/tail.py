@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from sightline.arrays import Array, tile
+from sightline.memory import SHARES, innermost
 from sightline.model import Edit, Layer, Model, Place, Rule, Target, Trace
 
 
@@ -27,8 +28,11 @@ class Tail:
 
     @property
     def chunk(self) -> int:
-        """Values in a pass: as many as weigh what the largest value of the images does, where that is spared."""
-        return self.model.chunk * self._copies_for_one if self.memory is not None else self.model.chunk
+        """Values in a pass: where the images are spared, as many as weigh no more than a pass of these does."""
+        if self.memory is None:
+            return self.model.chunk
+        share = getattr(self.model, "share", 1.0)  # a model that is no `Question` has never run out of memory
+        return self.model.chunk * max(1, int(self._copies_for_one * share))
 
     @cached_property
     def memory(self) -> Any:
@@ -36,9 +40,19 @@ class Tail:
         return self.model.remember(self.x, self.layer.name)
 
     @cached_property
-    def _copies_for_one(self) -> int:
-        sizes = [math.prod(layer.shape) for layer in self.model.places(self.x)]
-        return max(1, min(max(sizes) // math.prod(self.layer.shape), 16))
+    def _copies_for_one(self) -> float:
+        """How many values cost what an image does: no larger than its largest, and no more than its pass in all."""
+        layers = [layer for layer in self.model.places(self.x) if not layer.attends]
+        own = math.prod(self.layer.shape)
+        sizes = [math.prod(layer.shape) for layer in layers]
+        after = [layer.name for layer in layers].index(self.layer.name) + 1
+        tail = own + _values(layers[after:]) + getattr(self.memory, "held", 0)
+        return min(max(sizes) / own, _values(layers) / tail, SHARES)
+
+    @property
+    def computed(self) -> Mapping[str, str]:
+        """How passes are computed, where the model tells."""
+        return getattr(self.model, "computed", {})
 
     def array(self, x: Any) -> Array:
         """`x` as the framework's own array."""
@@ -67,7 +81,7 @@ class Tail:
         """A pass in which the layer gives `a`; what comes before is done once, where that can be."""
         x = self.x if self.memory is not None else tile(self.x, a.shape[0] // self.x.shape[0])
         inner = {place: place or self.layer.name for place in at}
-        edits = {place or self.layer.name: value for place, value in (edit or {}).items()}
+        a, edits = _edited(a, edit or {})
         if isinstance(target, Target) and target.place == "":
             target = replace(target, place=self.layer.name)
         edits = {self.layer.name: a} | edits
@@ -75,3 +89,15 @@ class Tail:
         values = {place: trace.values[name] for place, name in inner.items()}
         grads = {place: trace.grads[name] for place, name in inner.items() if name in trace.grads}
         return Trace(trace.outputs, trace.score, values, grads, trace.head)
+
+
+def _edited(a: Array, edit: Mapping[Place, Edit]) -> tuple[Array, dict[Place, Edit]]:
+    """What the layer gives after the edit of it, if there is one, and the edits of what comes later."""
+    later = dict(edit)
+    own = later.pop("", a)
+    return own(a) if callable(own) else own, later
+
+
+def _values(layers: Sequence[Layer]) -> int:
+    """How many values the layers give for one image."""
+    return sum(math.prod(layer.shape) for layer in innermost(layers))

@@ -5,89 +5,88 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from sightline.arrays import Array, to_numpy
+from sightline.arrays import Array
+from sightline.boxes import Box, Boxes
 from sightline.errors import TargetError
 from sightline.labels import check_count, check_index, index_of, is_label, label_of
 from sightline.model import Target
+from sightline.regions import Region, Regions
 from sightline.scores import (
     NOTHING,
     EachImage,
     answers,
-    as_target,
     check_classes,
     is_quantity,
     name_of,
     pick_target,
 )
+from sightline.settled import Facts, Images, Settled, Wanted
+from sightline.similarity import Similar, Similarity
 
 Spec = Any  # int, str, Region, a function of one image's scores, or a list of these
-Facts = dict[str, Any]  # {"index": ..., "label": ...}
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """The scores of one class of a segmentation, summed over the true pixels of `mask` (height, width) of the output.
-
-    >>> Region("road", [[False, True], [False, True]]).target
-    'road'
-    """
-
-    target: int | str
-    mask: Any
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What is explained, once the model has answered."""
-
-    make: Callable[[], Target]
-    facts: list[list[Facts]]  # for each target, for each image
-    as_guessed: bool  # so that the pass that asked by the guess need not be done again
-
-    @cached_property
-    def target(self) -> Target:
-        """The targets, for the passes after the one that settled them: many a method has none."""
-        return self.make()
-
-
-class Wanted(Protocol):
-    """Targets that one pass answers."""
-
-    def guess(self, x: Array) -> Target | None:
-        """The targets as they can be put before the model has answered; None where they cannot."""
-
-    def settle(self, outputs: Array, head: str) -> Settled:
-        """The targets by the model's answer; TargetError where the outputs do not have them."""
-
-
-def wanted(specs: Sequence[Spec], labels: Sequence[str], channel: int) -> list[Wanted]:
-    """What `specs` ask for, in their order, of a model whose images have that axis of channels, counted from the end.
+def wanted(specs: Sequence[Spec], labels: Sequence[str], channel: int, images: Images) -> list[Wanted]:
+    """What `specs` ask for of `images`, in their order, of a model whose images have that axis of channels.
 
     TargetError for a name that no class has.
     """
     if not specs:
         raise TargetError("an empty list of targets was given.", "Give at least one, such as 'top'.")
     found: list[Wanted] = []
-    for kind, group in groupby(specs, _kind):
+    for kind, group in groupby([spec_of(spec, labels) for spec in specs], _kind):
         if kind == "function":
             found += [Function(spec) for spec in group]
+        elif kind == "similarity":
+            found += group
+        elif kind == "box":
+            found.append(Boxes(tuple(group), tuple(labels), images))
         elif kind == "region":
-            found.append(Regions(tuple(group), tuple(labels), channel))
+            found.append(Regions(tuple(group), tuple(labels), channel, images))
         else:
             found.append(Picks(tuple(pick for spec in group for pick in picks_of(spec, labels)), tuple(labels)))
     return found
 
 
+def spec_of(spec: Spec, labels: Sequence[str]) -> Spec:
+    """`spec`, or what it says as text: "region:road", "box:0", "box:10,20,50,60:cat", "similar:FILE", "text:WORDS".
+
+    >>> spec_of("region:road", ()).target
+    'road'
+    """
+    text = spec.strip() if isinstance(spec, str) else ""
+    kind, _, rest = (part.strip() for part in text.partition(":"))
+    if not rest or is_label(text, labels):
+        return spec
+    kinds: dict[str, Callable[[str], Spec]] = {
+        "region": Region,
+        "box": _box,
+        "similar": Similar,
+        "text": lambda words: Similar(text=words),
+    }
+    return kinds[kind](rest) if kind in kinds else spec
+
+
+def _box(text: str) -> Box:
+    where, _, target = (part.strip() for part in text.partition(":"))
+    try:
+        edges = [float(edge) for edge in where.split(",")]
+    except ValueError:
+        raise TargetError(
+            f"target {'box:' + text!r} was given; {where!r} is no box.", "Write box:x0,y0,x1,y1:CLASS or box:0."
+        ) from None
+    return Box(edges if "," in where else int(edges[0]), target or None)
+
+
 def _kind(spec: Spec) -> str:
-    if isinstance(spec, Region):
-        return "region"
-    return "function" if callable(spec) else "pick"
+    kinds = {Region: "region", Box: "box", Similarity: "similarity"}
+    return kinds.get(type(spec), "function" if callable(spec) else "pick")
 
 
 @dataclass(frozen=True)
@@ -104,48 +103,6 @@ class Function:
         """The function itself."""
         facts = {"index": None, "label": name_of(self.function)}
         return Settled(partial(self.guess, outputs), [[facts] * outputs.shape[0]], True)
-
-
-@dataclass(frozen=True)
-class Regions:
-    """Regions of a segmentation."""
-
-    regions: tuple[Region, ...]
-    labels: tuple[str, ...]
-    channel: int  # of the images: where the outputs' shape leaves it open, the classes are there too
-
-    def guess(self, x: Array) -> None:
-        """Where the classes are is told by the outputs."""
-
-    def settle(self, outputs: Array, head: str) -> Settled:
-        """Weights of the outputs' own shape."""
-        each = [_region(region, tuple(outputs.shape), self.labels, self.channel) for region in self.regions]
-        weights = np.stack([weights for weights, _ in each])
-        return Settled(partial(as_target, weights, outputs), [[facts] * outputs.shape[0] for _, facts in each], False)
-
-
-def _region(region: Region, shape: tuple[int, ...], labels: Sequence[str], own: int) -> tuple[np.ndarray, Facts]:
-    mask = to_numpy(region.mask).astype(bool)
-    axes = _axes_of_classes(shape, own)
-    if mask.shape not in axes:
-        raise TargetError(
-            f"a region of {mask.shape} was given; the model's output is {shape[1:]}.",
-            "Give a mask of the output's own height and width, for a model that gives a score for each place.",
-        )
-    channel = axes[mask.shape]
-    check_count(labels, shape[channel])
-    index = check_index(index_of(region.target, labels), shape[channel])
-    weights = np.zeros(shape, np.float32)
-    np.moveaxis(weights, channel, 0)[index] = mask
-    return weights, {"index": index, "label": f"{label_of(index, labels)} in a region of {int(mask.sum())} cells"}
-
-
-def _axes_of_classes(shape: tuple[int, ...], own: int) -> dict[tuple[int, ...], int]:
-    """Height and width that a mask may have -> where the classes then are; `own` where both are possible."""
-    if len(shape) != 4:
-        return {}
-    first, last = (shape[-2:], 1), (shape[1:3], -1)
-    return dict([first, last] if own == -1 else [last, first])
 
 
 @dataclass(frozen=True)

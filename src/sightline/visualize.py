@@ -16,13 +16,17 @@ from sightline.canvas import canvas
 from sightline.describe import end_of_the_model, highest_classes
 from sightline.errors import MethodError, ModelError, TargetError, nearest
 from sightline.explain import refusals
+from sightline.images import whole
 from sightline.layers import find_layer
 from sightline.load import Loaded, load, preprocessing_for
 from sightline.method import AtLeast
 from sightline.model import Target
 from sightline.params import check_number
 from sightline.preprocessing import Preprocessing
-from sightline.targets import Facts, Picks, wanted
+from sightline.references import resolved
+from sightline.scores import NO_HEAD, head_of
+from sightline.settled import Facts, Images
+from sightline.targets import Picks, wanted
 from sightline.visualization import Visualization
 
 _STILL = (
@@ -121,7 +125,8 @@ def _one(loaded: Loaded, pre: Preprocessing, spec: Any, layer: Any, size: Any, h
         last = loaded.model.run(x)
     values = np.moveaxis(to_numpy(x), loaded.model.channel, -1)[0]
     _check_finite(values, scores)
-    top = highest_classes(to_numpy(last.outputs), last.head, loaded, 5)
+    head = head_of(last.head, loaded.head)
+    top = highest_classes(to_numpy(last.outputs), head, loaded, 5)
     return Visualization(
         pixels=pre.undo(values),
         x=np.ascontiguousarray(values, np.float32),
@@ -132,9 +137,9 @@ def _one(loaded: Loaded, pre: Preprocessing, spec: Any, layer: Any, size: Any, h
         layer=place,
         params={name: value for name, value in asdict(how).items() if name != "random_state"},
         random_state=how.random_state,
-        head=last.head,
+        head="" if head == NO_HEAD else head,
         preprocessing=str(pre),
-        notes=(*loaded.notes, *_notes(scores, to_numpy(last.outputs), last.head, place)),
+        notes=(*loaded.notes, *_notes(scores, to_numpy(last.outputs), head, place)),
         seconds=time.perf_counter() - begun,
         versions=loaded.versions,
         hash_weights=loaded.hash_weights,
@@ -168,12 +173,14 @@ def _aimed(loaded: Loaded, blank: Array, spec: Any, layer: Any) -> tuple[Target,
     if layer is not None:
         chosen = find_layer(loaded.model.places(blank), layer)
         return *aim_at(spec, chosen, blank), chosen.name
-    (asked,) = wanted([spec], loaded.labels, loaded.model.channel)
+    (asked,) = wanted(
+        resolved([spec], loaded), loaded.labels, loaded.model.channel, Images(whole(blank, loaded.model.channel))
+    )
     if isinstance(asked, Picks) and (len(asked.picks) > 1 or asked.picks[0].kind == "rank"):
         raise TargetError(
             f"target {spec!r} was given; a picture that is still to be found has no top class.",
             "Name a class, or a list of them.",
         )
     trace = loaded.model.run(blank)
-    settled = asked.settle(trace.outputs, trace.head)
+    settled = asked.settle(trace.outputs, head_of(trace.head, loaded.head))
     return settled.target, settled.facts[0][0], None

@@ -13,7 +13,7 @@ from sightline.cli import lists
 from sightline.cli.auditing import audit_folder
 from sightline.cli.comparing import compare_files
 from sightline.cli.demo import show_demo
-from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, settings
+from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, masked, settings
 from sightline.cli.visualizing import Wished, visualize_targets
 from sightline.images import MAX_PIXELS
 from sightline.reduce import REDUCTIONS
@@ -61,7 +61,15 @@ def explain(
     ] = None,
     target: Annotated[
         list[str] | None,
-        Option(metavar="T", help='A class index or name, "top-3", "cat - dog", "up"; repeatable. [default: top]'),
+        Option(
+            metavar="T",
+            help='A class index or name, "top-3", "cat - dog", "up", "region:CLASS", "box:0", "box:X0,Y0,X1,Y1:CLASS", '
+            '"similar:FILE", "text:WORDS"; repeatable. [default: top]',
+        ),
+    ] = None,
+    mask: Annotated[
+        str | None,
+        Option(metavar="FILE", help="A picture, not black where the regions are. [default: as the model says]"),
     ] = None,
     layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
     set_: Annotated[
@@ -72,16 +80,23 @@ def explain(
     out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
     as_json: Json = False,
     top: Annotated[int, Option(min=1, metavar="K", help="How many of the highest classes are listed.")] = 5,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda. [default: the quickest]")] = None,
     smooth: Annotated[float, Option(min=0, metavar="SIGMA", help="Blur the map by so many pixels.")] = 0.0,
     reduce: Annotated[
         str | None, Option(metavar="NAME", help=f"How channels become one number: {', '.join(REDUCTIONS)}.")
     ] = None,
     output: Output = None,
+    head: Annotated[
+        str | None,
+        Option(metavar="NAME", help="What the scores go through, if the model does not: softmax, sigmoid or none."),
+    ] = None,
     input: Input = None,
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same map.")] = 0,
     max_pixels: Annotated[int, Option(min=1, metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
     memory: Annotated[str | None, Option(metavar="SIZE", help="What the layers of a pass may take: 2GB.")] = None,
+    precision: Annotated[
+        str | None, Option(metavar="P", help="bfloat16, or float16 on CUDA: quicker and less exact (PyTorch).")
+    ] = None,
     trust: Trust = False,
     colormap: Annotated[str | None, Option(metavar="NAME", help="One of Matplotlib's; default by the map.")] = None,
     debug: Debug = False,
@@ -89,17 +104,18 @@ def explain(
     """Show what a model looks at in pictures."""
     question: dict[str, Any] = {
         "method": method or ["grad-cam"],
-        "target": target or ["top"],
+        "target": masked(target or ["top"], mask),
         "layer": layer,
         "smooth": smooth,
         "reduce": reduce,
         "random_state": random_state,
         "max_pixels": max_pixels,
         "memory": memory,
+        "precision": precision,
         "top": top,
         **settings(set_ or ()),
     }
-    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device, "head": head}
     return explain_files(images, model, options, Wish(question, out, colormap, as_json))
 
 
@@ -122,7 +138,7 @@ def visualize(
     labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
     out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
     as_json: Json = False,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda. [default: the quickest]")] = None,
     output: Output = None,
     input: Input = None,
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same picture.")] = 0,

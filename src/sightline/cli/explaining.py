@@ -16,7 +16,7 @@ from sightline.cli.bars import bars
 from sightline.cli.files import free_stem, pictures_in, reserved
 from sightline.cli.say import error, note
 from sightline.cli.stop import heard, whole_step
-from sightline.errors import InputError, MethodError, SightlineError
+from sightline.errors import InputError, MethodError, SightlineError, TargetError
 from sightline.method import find
 from sightline.pictures.colour import colour_table
 
@@ -63,6 +63,16 @@ def load(model: str | None, options: Mapping[str, Any]) -> sl.Loaded:
         sys.path.append(here)
     with redirect_stdout(sys.stderr):
         return sl.load(model or DEFAULT_MODEL, **options)
+
+
+def masked(targets: Sequence[str], mask: str | None) -> list[Any]:
+    """The targets, each region with the mask; TargetError for a mask without a region."""
+    if mask is None:
+        return list(targets)
+    regions = [t.partition(":")[2].strip() if t.strip().startswith("region:") else None for t in targets]
+    if not any(regions):
+        raise TargetError(f"--mask {mask} was given without a region.", "Say of which class: --target region:CLASS.")
+    return [sl.Region(name, mask) if name else target for name, target in zip(regions, targets)]
 
 
 def settings(pairs: Iterable[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
@@ -26,6 +26,8 @@ class Source:
     size: tuple[int, int, int] | None = None  # height, width, channels, where the model fixes them
     notes: tuple[str, ...] = ()  # what was assumed, for the answer
     output: str | None = None  # which output is explained, where the library gives several
+    head: str | None = None  # "none" where the outputs are no scores of classes
+    embed_text: Callable[[str], Any] | None = None  # of a model of image and text: a text's vector
 
 
 def framework_of(model: Any) -> str | None:
@@ -78,9 +80,8 @@ def fixed_size(model: Any) -> tuple[int, int, int] | None:
 
 
 def place(model: Any, device: str | None) -> None:
-    """Move a model that sightline loaded to a device."""
-    if device is not None:
-        room(str(framework_of(model))).place(model, device)
+    """Move a model that sightline loaded to a device; without one, to the quickest that its framework can use."""
+    room(str(framework_of(model))).place(model, device)
 
 
 def versions(model: Any) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from sightline.arrays import Array, at_least_float32, namespace, to_numpy
 from sightline.errors import ModelError
 from sightline.method import method
 from sightline.methods._cam import SPACE
-from sightline.model import Layer, Model, Target
+from sightline.model import Layer, Model, Target, is_rough
 
 _CELLS = (-3, -2, -1)
 _ROUNDING = {False: 1e-3, True: 0.05}  # in shares of the largest; more than single and half precision need
@@ -24,7 +24,7 @@ def cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     trace = model.run(x, at=[layer.name], target=target)
     value = trace.values[layer.name]
     features, gradients = (layer.spatial(at_least_float32(a)) for a in (value, trace.grads[layer.name]))
-    xp, rounding = namespace(features), _ROUNDING["16" in str(value.dtype)]
+    xp, rounding = namespace(features), _ROUNDING[is_rough(model, value)]
     found = xp.sum(xp.sum(gradients, axis=SPACE, keepdims=True) * features, axis=-1)
     spread = xp.max(xp.max(gradients, axis=SPACE) - xp.min(gradients, axis=SPACE), axis=-1)
     empty = model.run(x, edit={layer.name: namespace(value).zeros_like(value)}, target=target).score

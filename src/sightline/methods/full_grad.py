@@ -9,11 +9,11 @@ from sightline.arrays import Array, namespace, resize
 from sightline.errors import ModelError
 from sightline.method import Checks, method
 from sightline.methods._paths import residual
-from sightline.model import Layer, Model, Target, Trace
+from sightline.model import Layer, Model, Target, Trace, is_rough
 
 _BENT = {"relu6", "hardtanh", "gelu", "silu", "elu", "selu", "celu", "mish", "hardswish", "hard_silu", "softplus"}
 _HEADS = {"softmax", "log_softmax", "sigmoid"}
-_LEFT = 1e-4  # of the absolute sum of all parts: what rounding may leave, in single precision
+_LEFT = {False: 1e-4, True: 0.05}  # of the absolute sum of all parts: what single and half precision may leave
 
 
 class FullGradient(NamedTuple):
@@ -39,7 +39,7 @@ def full_grad(model: Model, x: Array, target: Target) -> tuple[Array, Checks]:
     sum but not in the map, and stretching gives a channel that hardly matters the weight of any other.
     """
     parts = full_gradient(model, x, target)
-    _check(parts)
+    _check(parts, _LEFT[is_rough(model, parts.score)])
     image = Layer("", "input", tuple(x.shape[1:]), model.channel)
     height, width = image.grid or (1, 1)
     found = 0.0
@@ -114,12 +114,12 @@ def _total(part: Array) -> Array:
     return namespace(part).sum(part, axis=tuple(range(2, len(part.shape))))
 
 
-def _check(parts: FullGradient) -> None:
+def _check(parts: FullGradient, slack: float) -> None:
     """ModelError where the parts do not sum to the score."""
     xp, each = namespace(parts.score), [parts.image, *(part for _, part in parts.biases)]
     found, size = _sums(each), _sums([xp.abs(part) for part in each])
     left = xp.abs(parts.score - found - parts.rest)
-    if xp.any(left > (_LEFT if "16" not in str(left.dtype) else 0.05) * (size + xp.abs(parts.score))):
+    if xp.any(left > slack * (size + xp.abs(parts.score))):
         raise ModelError(
             "a model was given whose score is not the sum of its gradients times image and biases.",
             "FullGrad is for nets of ReLUs with (folded) normalisation; use integrated-gradients for others.",

@@ -1,4 +1,4 @@
-"""AttnLRP: relevance through the operations of a transformer (Achtibat et al. 2024)."""
+"""Relevance through the operations of a transformer: AttnLRP (Achtibat et al. 2024), and the rules of Chefer et al. 2021."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sightline.model import Back, Bent, Op, Rule
 from sightline.rules.folding import is_batch_norm
 from sightline.rules.lrp import composite
 from sightline.rules.shares import proportional, ratio, unchanged
-from sightline.rules.weights import OfWeights, epsilon_rule
+from sightline.rules.weights import OfWeights, alpha_beta_rule, epsilon_rule
 
 
 @lru_cache
@@ -36,6 +36,48 @@ def attention_composite(weights: OfWeights, epsilon: float) -> Rule:
         return others(op)
 
     return rule
+
+
+@lru_cache
+def positive_composite() -> Rule:
+    """The rules of transformer attribution (Chefer et al. 2021, section 3.1), as its authors' code has them.
+
+    Relevance starts as one at the class. The z⁺ rule without biases at linear layers; half to each factor of a product,
+    in proportion to the values; a sum by `balanced`; softmax, normalisation and activations let it pass.
+    """
+    weights = alpha_beta_rule(1, 0, bias=False)
+    others = composite(weights, weights, sums=balanced, method="transformer attribution")
+
+    def rule(op: Op) -> Bent:
+        if op.kind == "output":
+            return None
+        if op.kind == "matmul":
+            return proportional(op, 0.0, 1 / sum(op.carries))
+        if op.kind in ("softmax", "activation", "sigmoid") or (op.kind == "norm" and not is_batch_norm(op)):
+            return unchanged(op)
+        return others(op)
+
+    return rule
+
+
+def balanced(op: Op, *_: Array) -> Back:
+    """A sum's relevance in proportion to the values, each addend's then scaled so that its total in the image is the
+    share |total| of what both took, and the totals sum to what came (Chefer et al. 2021, equation 10)."""
+    divided = proportional(op)
+
+    def back(y: Array, relevance: Array) -> tuple[Array, ...]:
+        parts = divided(y, relevance)
+        if len(parts) == 1:
+            return parts
+        whole, *totals = (_in_image(a) for a in (relevance, *parts))
+        size = sum(namespace(y).abs(total) for total in totals)
+        return tuple(a * ratio(namespace(y).abs(t) * whole, t * size) for a, t in zip(parts, totals))
+
+    return back
+
+
+def _in_image(a: Array) -> Array:
+    return namespace(a).sum(a, axis=tuple(range(1, a.ndim)), keepdims=True)
 
 
 def softmax_relevance(x: Array, p: Array, relevance: Array, axis: int = -1) -> Array:

@@ -24,8 +24,10 @@ def fingerprint(model: keras.Model) -> str:
     return found.hexdigest()
 
 
-def place(model: keras.Model, device: str) -> None:
+def place(model: keras.Model, device: str | None) -> None:
     """Keras places a model itself."""
+    if device is None:
+        return
     raise ModelError(
         f"device {device!r} was given with a Keras model; its backend chooses the device.",
         "Set what the backend sees, for example CUDA_VISIBLE_DEVICES, before the start.",

@@ -203,6 +203,6 @@ def survey(model: keras.Model, ask: Ask, arrays: Arrays) -> Pass:
     return found[-1]
 
 
-def has_gpu() -> bool:
-    """Whether JAX computes on a GPU or the like."""
-    return bool(jax.default_backend() != "cpu")
+def device() -> str:
+    """What JAX computes on."""
+    return str(jax.default_backend())

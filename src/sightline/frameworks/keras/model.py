@@ -14,11 +14,12 @@ from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array, tile
 from sightline.errors import InputError, ModelError
+from sightline.frameworks.keras.crossing import Memory, cut_after
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
 from sightline.layers import token_grid, without_dead_grids
-from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, rows_of
+from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, places_of, rows_of
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
 
@@ -48,7 +49,9 @@ def adapt(
     ends = find_ends(model, others, input, output)
     engine = import_module(f"sightline.frameworks.keras.{_backend()}")
     values = tuple(_convert(value, _dtype(model, name)) for name, value in others.items())
-    return KerasModel(model, engine, ends, values, _channel(model), _GPU_CHUNK if engine.has_gpu() else _CPU_CHUNK)
+    return KerasModel(
+        model, engine, ends, values, _channel(model), _CPU_CHUNK if engine.device() == "cpu" else _GPU_CHUNK
+    )
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,26 @@ class KerasModel:
     """A Keras model as the methods see it."""
 
     model: keras.Model
-    engine: Any  # the module of the backend: run, survey
+    engine: Any  # the module of the backend: run, survey, device
     ends: Ends
     others: tuple[Array, ...]
     channel: int
     chunk: int
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """Where and how passes are computed, for the answer."""
+        every = [layer for layer in self.model._flatten_layers() if not isinstance(layer, keras.Model)]
+        kinds = sorted({str(layer.compute_dtype) for layer in every})
+        layout = "channels_last" if self.channel == -1 else "channels_first"
+        return {"device": self.engine.device(), "precision": "+".join(kinds), "layout": layout}
+
+    def in_precision(self, name: str) -> KerasModel:
+        """ModelError: a Keras model's layers each have their own precision, for good."""
+        raise ModelError(
+            f"precision={name!r} was given with a Keras model; its layers have dtype policies of their own.",
+            'Build it under keras.config.set_dtype_policy("mixed_bfloat16"); a saved model keeps its own.',
+        )
 
     def array(self, x: Any) -> Array:
         """`x` as a tensor of the backend, in the precision of the model's input."""
@@ -68,25 +86,33 @@ class KerasModel:
 
     def places(self, x: Array) -> list[Layer]:
         """The image, and every layer and operation in the order in which a pass of `x` leaves them."""
-        x = self.array(x)[:1]
-        arrays = Arrays(x, [value[:1] for value in self.others])
+        x = self.array(x)
+        own = tuple(x.shape[1:])
 
         def survey() -> list[Layer]:
+            one = x[:1]
+            arrays = Arrays(one, [value[:1] for value in self.others])
             met = self.engine.survey(self.model, Ask(self.ends), arrays).met
-            image = Layer("", "input", tuple(x.shape[1:]), self.channel)
+            image = Layer("", "input", own, self.channel)
             shaped = [(place, op, shape[1:]) for place, op, shape in met if shape and None not in shape]
             layers = [image]
             for place, op, shape in shaped:
                 tokens = token_grid(shape, layers)
                 layers.append(replace(_layer(place, op, shape, self.channel), tokens=tokens))
-            return without_dead_grids(self, x, layers)
+            return without_dead_grids(self, one, layers)
 
-        key = ("places", self.ends, tuple(x.shape), fingerprint(self.model))
+        key = ("places", self.ends, own, fingerprint(self.model))
         return list(remembered(self.model, key, survey))
 
-    def remember(self, x: Array, place: Place) -> Any:
-        """Nothing but that the compiler leaves out what a given value makes needless; on torch nobody does."""
-        return None if backend.backend() == "torch" else place
+    def remember(self, x: Array, place: Place) -> Memory | None:
+        """The values that cross the cut after `place`: the compiler leaves out what these make needless.
+
+        None on torch, where nobody leaves out anything.
+        """
+        if backend.backend() == "torch":
+            return None
+        cut = cut_after(self.model, place)
+        return Memory(cut, self.run(x, at=cut.crossing).values if cut.crossing else {})
 
     def run(
         self,
@@ -96,16 +122,19 @@ class KerasModel:
         edit: Mapping[Place, Edit] | None = None,
         target: Target | Callable[[Array], Array] | None = None,
         rule: Rule | None = None,
-        memory: Any = None,
+        memory: Memory | None = None,
     ) -> Trace:
         """One pass of `x` in evaluation mode, and a backward pass from each score of the target.
 
         LayerError for a place that is not there; ModelError for a rule that met none of its operations.
         """
         x, at, edit = self.array(x), tuple(dict.fromkeys(at)), edit or {}
-        if memory is not None:
-            x = tile(x, rows_of(edit) // x.shape[0])
         target = target if target is None or isinstance(target, Target) else Target(target)
+        if memory is not None:
+            copies = rows_of(edit) // x.shape[0]
+            x = tile(x, copies)
+            if memory.serves({*at, *edit, *places_of(target.place if target else None)}):
+                edit = {place: tile(value, copies) for place, value in memory.values.items()} | dict(edit)
         if target is not None:
             _check_differentiable(at, x)
         functions = tuple((place, value) for place, value in edit.items() if callable(value))

@@ -17,7 +17,7 @@ from sightline.arrays import Array
 from sightline.errors import LayerError, ModelError, TargetError, nearest
 from sightline.frameworks.keras.ends import Ends
 from sightline.frameworks.keras.gate import Pass, entered, own_variables
-from sightline.model import Bent, Edit, Place, Rule, RuleOf
+from sightline.model import Bent, Edit, Place, Rule, RuleOf, places_of, scored_of
 
 LOCK = threading.RLock()  # passes are traced one at a time
 _KEPT = 32  # compiled passes of a model
@@ -34,12 +34,12 @@ class Ask:
     replaced: tuple[Place, ...] = ()  # edits by an array
     score: Callable[..., Array] | None = None
     rule: Callable[..., Bent] | None = None
-    scored: Place | None = None  # whose value the score is of; None: the outputs
+    scored: Place | tuple[Place, ...] | None = None  # whose value the score is of; None: the outputs
 
     @property
     def recorded(self) -> frozenset[Place]:
         """The places whose values are needed."""
-        return frozenset(self.at if self.scored is None else (*self.at, self.scored))
+        return frozenset((*self.at, *places_of(self.scored)))
 
     @property
     def differentiated(self) -> tuple[Place, ...]:
@@ -113,7 +113,7 @@ def check_met(ask: Ask, watch: Pass) -> None:
 def scores(ask: Ask, outputs: Array, recorded: Mapping[Place, Array], arrays: Arrays) -> Array:
     """The target's scores (k, n), of the outputs or of a value on the way."""
     assert ask.score is not None
-    score = ask.score(outputs if ask.scored is None else recorded[ask.scored], *arrays.target)
+    score = ask.score(scored_of(ask.scored, outputs, recorded), *arrays.target)
     shape = tuple(score.shape)
     if len(shape) == 1:
         return backend.numpy.expand_dims(score, 0)

@@ -219,6 +219,6 @@ def survey(model: keras.Model, ask: Ask, arrays: Arrays) -> Pass:
     return found[-1]
 
 
-def has_gpu() -> bool:
-    """Whether TensorFlow computes on a GPU."""
-    return bool(tf.config.list_physical_devices("GPU"))
+def device() -> str:
+    """What TensorFlow computes on."""
+    return "gpu" if tf.config.list_physical_devices("GPU") else "cpu"

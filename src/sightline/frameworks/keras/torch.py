@@ -122,6 +122,6 @@ def survey(model: keras.Model, ask: Ask, arrays: Arrays) -> Pass:
     return watch
 
 
-def has_gpu() -> bool:
-    """Whether Keras computes on a GPU."""
-    return str(get_device()) != "cpu"
+def device() -> str:
+    """What Keras computes on."""
+    return str(get_device())

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from sightline.frameworks.torch.ops import Func, T
+from sightline.frameworks.torch.precision import as_now
 from sightline.model import Back
 
 Args = tuple[Any, ...]
@@ -139,10 +140,11 @@ class Ruled(torch.autograd.Function):
             ctx.mark_dirty(y)  # the operation works in place, and what reads its input later must see that
         kept = xs if kind in WEIGHTED else ()
         ctx.save_for_backward(y if kind == "relu" else y.clone(), *kept)  # a ReLU in place may follow anything else
-        ctx.back = back
+        ctx.back, ctx.cast = back, as_now(xs[0].device)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         """The rule's gradients of the inputs."""
-        return (None, None, None, *ctx.back(ctx.saved_tensors[0], grads[0]))
+        with ctx.cast:
+            return (None, None, None, *ctx.back(ctx.saved_tensors[0], grads[0]))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import nn
 
 from sightline.errors import ModelError, nearest
@@ -43,18 +44,57 @@ def timm_preprocessing(config: Mapping[str, Any]) -> Preprocessing | None:
 
 
 def load_hf(name: str, *, weights: str | None = None, trust: bool = False) -> Source:
-    """The image classifier OWNER/NAME of Hugging Face, or of a folder that transformers has saved."""
-    transformers = _library("transformers", f"hf:{name}")
-    kind, spec = transformers.AutoModelForImageClassification, f"hf:{name}"
+    """The model OWNER/NAME of Hugging Face, or of a folder that transformers has saved, for what it was trained for.
+
+    It classifies images, segments them or finds objects; else its output is the image's embedding, beside the text's
+    where it knows texts.
+    """
+    transformers, spec = _library("transformers", f"hf:{name}"), f"hf:{name}"
+    config = _made(spec, lambda: transformers.AutoConfig.from_pretrained(name, trust_remote_code=trust))
+    task = _task(config)
+    kind = getattr(transformers, f"AutoModel{task}")
     if weights is None:
         module = _made(spec, lambda: kind.from_pretrained(name, trust_remote_code=trust))
         processor = _made(spec, lambda: transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=trust))
-        pre = hf_preprocessing(processor.to_dict())
+        pre, notes = hf_preprocessing(processor.to_dict()), _unkept(processor.to_dict())
     else:
-        config = _made(spec, lambda: transformers.AutoConfig.from_pretrained(name, trust_remote_code=trust))
-        module, pre = kind.from_config(config), None
+        module, pre, notes = kind.from_config(config), None, ()
+    module = _weighted(module, weights, trust)
+    if not task:
+        return Source(module, spec, pre, notes=notes, head="none", embed_text=_embed_text(module, name, spec))
     labels = tuple(module.config.id2label[i] for i in range(module.config.num_labels))
-    return Source(_weighted(module, weights, trust), spec, pre, labels, output="logits")
+    output = "logits" if task == _CLASSIFIER else None
+    return Source(module, spec, pre, labels, notes=notes, output=output)
+
+
+_CLASSIFIER = "ForImageClassification"
+
+
+def _task(config: Any) -> str:
+    """What a configuration's model was trained for, as transformers ends its names; "" for an embedding."""
+    name = next(iter(config.architectures or ()), "")
+    told = (task for task in ("ForSemanticSegmentation", "ForObjectDetection") if name.endswith(task))
+    return next(told, "" if name.endswith("Model") else _CLASSIFIER)
+
+
+def _unkept(config: Mapping[str, Any]) -> tuple[str, ...]:
+    longest = (config.get("size") or {}).get("longest_edge")
+    return (f"the processor's limit of {longest} pixels for the longer side is not kept",) if longest else ()
+
+
+def _embed_text(module: Any, name: str, spec: str) -> Callable[[str], Any] | None:
+    """A text's vector by the model's own tokenizer, which is fetched when it is first asked for."""
+    if not hasattr(module, "get_text_features"):
+        return None
+
+    def embed(text: str) -> Any:
+        transformers = _library("transformers", spec)
+        tokens = _made(spec, lambda: transformers.AutoTokenizer.from_pretrained(name))
+        with torch.no_grad():
+            given = tokens([text], return_tensors="pt").to(module.device)
+            return module.get_text_features(**given).pooler_output[0].float().cpu().numpy()
+
+    return embed
 
 
 def hf_preprocessing(config: Mapping[str, Any]) -> Preprocessing | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,10 +27,18 @@ def load(name: str, *, weights: str | None = None, trust: bool = False) -> Sourc
     labels = tuple(published.meta.get("categories", ()))
     if weights is None:
         return Source(_published(name, published), f"torchvision:{name}", _preprocessing(published), labels)
-    module = models.get_model(name, weights=None)
+    module = models.get_model(name, weights=None, **_as_published(name))
     if weights != "random":
         module = with_weights(module, weights, trust=trust)
     return Source(module.eval(), f"torchvision:{name}", None, labels)
+
+
+def _as_published(name: str) -> dict[str, Any]:
+    """What makes the architecture that weights are published for, without fetching those of its backbone."""
+    from torchvision import models
+
+    known = inspect.signature(models.get_model_builder(name)).parameters
+    return {key: value for key, value in (("weights_backbone", None), ("aux_loss", True)) if key in known}
 
 
 def _published(name: str, weights: Any) -> nn.Module:
@@ -46,11 +55,13 @@ def _published(name: str, weights: Any) -> nn.Module:
 
 def _preprocessing(weights: Any) -> Preprocessing | None:
     preset = weights.transforms()
-    if not hasattr(preset, "crop_size") or len(preset.crop_size) != 1:  # none for detection, two sides for video
+    if type(preset).__name__ == "ObjectDetection":  # a detector does the rest itself
+        return Preprocessing()
+    crop = getattr(preset, "crop_size", [None])  # none for a segmentation, two sides for video
+    if not hasattr(preset, "resize_size") or len(crop) != 1:
         return None
-    (resize,), (crop,) = preset.resize_size, preset.crop_size
-    how = preset.interpolation.value
-    return Preprocessing(resize, crop, mean=tuple(preset.mean), std=tuple(preset.std), interpolation=how)
+    (resize,), how = preset.resize_size, preset.interpolation.value
+    return Preprocessing(resize, crop[0], mean=tuple(preset.mean), std=tuple(preset.std), interpolation=how)
 
 
 def with_weights(module: nn.Module, path: str, *, trust: bool = False) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
@@ -14,14 +14,18 @@ from torch import nn
 
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
-from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, first_tensor
+from sightline.frameworks.torch.attention import Open
+from sightline.frameworks.torch.detectors import is_torchvision
+from sightline.frameworks.torch.entrance import entered
+from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor
 from sightline.frameworks.torch.pool import Spare, borrowed
+from sightline.frameworks.torch.precision import casting, checked, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
-from sightline.frameworks.torch.taps import Taps, tapped, usable
+from sightline.frameworks.torch.taps import Taps, tapped, telling, usable
 from sightline.frameworks.torch.twin import Seen, twin
 from sightline.frameworks.torch.watch import Watch
 from sightline.layers import is_window, token_grid, without_dead_grids
-from sightline.model import Edit, Layer, Place, Rule, Target, Trace, rows_of
+from sightline.model import ATTENTION, Edit, Layer, Place, Rule, Target, Trace, places_of, rows_of, scored_of
 
 _LAYERS: weakref.WeakKeyDictionary[nn.Module, dict[Any, list[Layer]]] = weakref.WeakKeyDictionary()
 
@@ -34,15 +38,16 @@ class TorchModel:
     others: Mapping[str, torch.Tensor] = field(default_factory=dict)  # the inputs that are not explained
     input: str | None = None  # the keyword of the input that is explained; None: the first argument
     output: str | int | None = None
-    chunk: int = 4
+    chunk: int = 8
     channel: int = -3
+    precision: torch.dtype | None = None  # of the operations that gain by it; None: as the model is
 
     def array(self, x: Any) -> torch.Tensor:
         """`x` in the model's precision, on its device, channels last where the model has convolutions."""
-        own = _first_weight(self.module)
-        x = torch.as_tensor(x) if own is None else torch.as_tensor(x).to(own.device)
-        if x.is_floating_point() or x.dtype == torch.uint8:
+        own, x = _first_weight(self.module), torch.as_tensor(x)
+        if x.is_floating_point() or x.dtype == torch.uint8:  # before it moves: not every device has float64
             x = x.to(own.dtype if own is not None else torch.get_default_dtype())
+        x = x if own is None else x.to(own.device)
         return x.contiguous(memory_format=torch.channels_last) if self.channels_last and x.ndim == 4 else x
 
     @property
@@ -51,6 +56,18 @@ class TorchModel:
         own = _first_weight(self.module)
         narrow = own is not None and own.dtype != torch.float64
         return narrow and any(p.ndim == 4 for p in self.module.parameters())
+
+    @property
+    def computed(self) -> dict[str, str]:
+        """Where and how passes are computed, for the answer."""
+        own = _first_weight(self.module)
+        layout = "channels_last" if self.channels_last else "contiguous"
+        precision = told(self.precision or (torch.get_default_dtype() if own is None else own.dtype))
+        return {"device": str(device_of(self.module)), "precision": precision, "layout": layout}
+
+    def in_precision(self, name: str) -> TorchModel:
+        """This model with passes in that precision; ModelError where there is none."""
+        return replace(self, precision=checked(name, _first_weight(self.module)))
 
     @property
     def free(self) -> int | None:
@@ -66,7 +83,7 @@ class TorchModel:
         layers = known.get(key)
         if layers is None:
             images = x if self.others else x[:1]
-            layers = without_dead_grids(self, images, self._meet(images))
+            layers = without_dead_grids(replace(self, precision=None), images, self._meet(images))
             known.clear()
             known[key] = layers
         return list(layers)
@@ -75,7 +92,7 @@ class TorchModel:
         seen: Seen = {}
         module = twin(self.module, seen)
         layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
-        axes = {tuple(x.shape[1:]): self.channel}
+        axes, running = {tuple(x.shape[1:]): self.channel}, [""]
         named = self.module.named_modules()
         # the twin has no compiled shells
         originals = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}
@@ -93,10 +110,19 @@ class TorchModel:
                 layer = Layer(place, kind, shape, axis, bool(own), own, tokens=tokens, made_by=originals.get(name))
                 layers.append(replace(layer, dead=is_window(layer, layers)))
 
+        def attend(p: torch.Tensor) -> torch.Tensor:
+            name = running[-1] + ATTENTION
+            calls[name] = calls.get(name, 0) + 1
+            rows = () if len(p) == len(x) else (len(p) // len(x),)  # windows, or heads, of one image
+            place = name if calls[name] == 1 else f"{name}:{calls[name]}"
+            layers.append(Layer(place, "probabilities", (*rows, *p.shape[1:]), dead=True))
+            return p
+
         for name, m in module.named_modules():
             if name and not isinstance(m, torch.jit.ScriptModule):
                 m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
-        with torch.no_grad():
+                telling(m, name, running)
+        with torch.no_grad(), Open(attend):
             self._call(module, self.array(x), x.shape[0])
         return layers
 
@@ -112,7 +138,7 @@ class TorchModel:
     ) -> Trace:
         """One pass of a twin, recorded from the shallowest place in `at` on; see `sightline.model.Model.run`."""
         scored = getattr(target, "place", None)  # whose value is scored; None: the outputs
-        places = at if scored is None else [*at, scored]
+        places = [*at, *places_of(scored)]
         x, images, edit = usable(self.array(x)).detach(), x.shape[0], edit or {}
         if memory is not None:
             images = rows_of(edit)
@@ -120,45 +146,60 @@ class TorchModel:
                 x, memory = tile(x, images // x.shape[0]), None
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
+            stack.enter_context(casting(device_of(self.module), None))
             stack.enter_context(torch.set_grad_enabled(target is not None))
             spare = stack.enter_context(borrowed(self.module))
             if memory is not None:
                 x = stack.enter_context(answering(spare, memory, images))
-            taps = stack.enter_context(tapped(spare, places, edit, target is not None))
-            outputs, head = self._watched(spare, taps, x, images, rule)
+            taps = stack.enter_context(tapped(spare, places, edit, target is not None, self.precision))
+            with self._casting():
+                outputs, head, notes = self._watched(spare, taps, x, images, rule)
             if target is None:
-                return Trace(outputs.detach(), None, taps.values, {}, head)
-            score = _usable_target(target)(outputs if scored is None else taps.values[scored])
+                return Trace(outputs.detach(), None, taps.values, {}, head, notes)
+            score = _usable_target(target)(scored_of(scored, outputs, taps.values))
             score = score[None] if score.ndim == 1 else score
             grads = _gradients(score, {place: taps.values[place] for place in at}) if at else {}
         values = {place: taps.values[place].detach() for place in at}
-        return Trace(outputs.detach(), score.detach(), values, grads, head)
+        return Trace(outputs.detach(), score.detach(), values, grads, head, notes)
 
     def remember(self, x: torch.Tensor, place: Place) -> Memory | None:
         """What copies of `x` need not do again before `place`; None where the whole pass must be run."""
+        if is_torchvision(self.module):  # its parts hand on lists of images, which cannot be repeated as tensors can
+            return None
         x, images = usable(self.array(x)).detach(), x.shape[0]
-        return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
+        with self._casting():
+            return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
+
+    def _casting(self) -> AbstractContextManager[Any]:
+        return casting(device_of(self.module), self.precision)
 
     def _watched(
         self, spare: Spare, taps: Taps, x: torch.Tensor, images: int, rule: Rule | None
-    ) -> tuple[torch.Tensor, str]:
-        """The outputs before the head. A twin known to have no head, and no rule, is spared the function mode."""
-        if rule is None and self.output in spare.headless:
-            outputs, head = choose(self._call(spare.module, taps.tap("", x), images), self.output), ""
+    ) -> tuple[torch.Tensor, str, tuple[str, ...]]:
+        """The outputs before the head, its kind, and notes; with neither a head nor a rule no function mode is on."""
+        if rule is None and self.output in spare.headless and not taps.attention:
+            given = self._call(spare.module, taps.tap("", x), images)
+            outputs, head = choose(given, self.output), ""
         else:
-            with Watch(rule) as watch, taps.telling(watch.places if rule and watch.kinds is None else None):
+            with Watch(rule) as watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)):
                 given = self._call(spare.module, watch.start(taps.tap("", x)), images)
             outputs, head = watch.before_head(choose(given, self.output))
             if not head and not (watch.met_head and taps.inside):
                 spare.headless.add(self.output)
             outputs = watch.scores(outputs)
-            _check_rule(rule, watch.hits, spare.module)
+            _check_rule(rule, watch.hits, spare.scripted)
         taps.check()
-        return by_image(outputs, images), head
+        outputs = outputs if self.precision is None else outputs.float()
+        return by_image(outputs, images), head, chosen(given, self.output)
 
     def _call(self, module: nn.Module, x: torch.Tensor, images: int) -> Any:
         others = {name: self._companion(name, value, images) for name, value in self.others.items()}
-        return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+        def call(x: Any) -> Any:
+            return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+
+        alone = not others and self.input is None and self.output is None
+        return entered(module, x, call) if alone else call(x)
 
     def _companion(self, name: str, value: torch.Tensor, images: int) -> torch.Tensor:
         """Another input for a pass of that many images, which are those of the input over and over; a number as it is."""
@@ -181,6 +222,11 @@ def _structure(module: nn.Module) -> tuple[Any, ...]:
         found += [(name, weakref.ref(child)) for name, child in children if child is not None]
         waiting += [child for _, child in children if child is not None]
     return tuple(found)
+
+
+def _told(rule: Rule | None, watch: Watch, taps: Taps) -> list[str] | None:
+    """Where the module that runs is kept, if anyone asks."""
+    return watch.places if taps.attention or (rule and watch.kinds is None) else None
 
 
 def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:
@@ -217,8 +263,7 @@ def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dic
     return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*filled))}
 
 
-def _check_rule(rule: Rule | None, hits: int, module: nn.Module) -> None:
-    scripted = any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
+def _check_rule(rule: Rule | None, hits: int, scripted: bool) -> None:
     if rule is not None and (scripted or not hits):
         raise ModelError(
             f"the backward rule {getattr(rule, '__name__', 'given')!r} "

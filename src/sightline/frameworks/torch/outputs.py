@@ -11,9 +11,15 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from sightline.errors import ModelError
 
+_SCORES = ("logits", "out", "image_embeds", "pooler_output")  # what libraries call the scores, or the embedding
+
 
 def choose(given: Any, output: str | int | None) -> torch.Tensor:
-    """The output called `output`; the only one where the caller named none. ModelError if that is not one tensor."""
+    """The output called `output`; where the caller named none the only one, or the one that libraries call the scores.
+
+    ModelError if that is not one tensor.
+    """
+    output = of_itself(given) if output is None else output
     if output is not None:
         given = _named(given, output)
     elif isinstance(given, tuple | list) and len(given) == 1:
@@ -24,6 +30,18 @@ def choose(given: Any, output: str | int | None) -> torch.Tensor:
         f"the model returned {_described(given)}; expected one tensor of scores.",
         "Say which output is explained, for example output='logits' for a dictionary or output=0 for a tuple.",
     )
+
+
+def of_itself(given: Any) -> str | None:
+    """The output that is explained where the caller names none: what torchvision and Hugging Face call the scores."""
+    return next((name for name in _SCORES if isinstance(given, Mapping) and name in given), None)
+
+
+def chosen(given: Any, output: str | int | None) -> tuple[str, ...]:
+    """A note on the output that was chosen, where there are others."""
+    name = of_itself(given) if output is None else None
+    others = [repr(key) for key in given if key != name] if name else []
+    return (f"explained is the output {name!r}, not {', '.join(others)}",) if others else ()
 
 
 def _named(given: Any, output: str | int) -> Any:

@@ -34,6 +34,7 @@ class Spare:
     buffers: list[Pair]
     plain: bool = False  # the fields above show every change
     headless: set[Any] = field(default_factory=set)  # the outputs known to end in no softmax or sigmoid
+    scripted: bool = False  # a part of it is TorchScript
     modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
     clean: bool = True  # nothing was changed that a hook's removal does not mend
 
@@ -104,6 +105,7 @@ def _made(module: nn.Module) -> Spare:
     )
     spare.plain = _plain(spare, module)
     spare.modules = unscripted(new)
+    spare.scripted = any(isinstance(part, torch.jit.ScriptModule) for part in new.modules())
     return spare
 
 

@@ -32,6 +32,12 @@ class Memory:
     given: Mapping[str, list[Any]]
     read: frozenset[int]  # ids of the tensors that something reads: only these are repeated
 
+    @property
+    def held(self) -> int:
+        """How many values of one image are repeated for each of its copies."""
+        sizes: dict[int, int] = {id(t): t.numel() for t in tree_leaves([self.image, self.given]) if id(t) in self.read}
+        return sum(sizes.values()) // len(self.image)
+
     def grown(self, y: Any, copies: int) -> Any:
         """What a module gave, for that many copies of the images."""
 

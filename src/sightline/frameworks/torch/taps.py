@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -11,27 +11,37 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from sightline.errors import LayerError
+from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.outputs import with_first_tensor
 from sightline.frameworks.torch.pool import Spare
-from sightline.model import Edit, Place
+from sightline.model import ATTENTION, Edit, Place
 
 
 class Taps:
     """The places of one pass: `values` is what was recorded."""
 
-    def __init__(self, spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool) -> None:
-        """Hooks for `at` and `edit` on the twin; with `grads`, what is recorded starts the graph."""
+    def __init__(
+        self, spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool, lowered: bool = False
+    ) -> None:
+        """Hooks for `at` and `edit` on the twin; with `grads`, what is recorded starts the graph.
+
+        In a pass of `lowered` precision whoever records or edits sees float32.
+        """
         self.spare, self.at, self.edit, self.grads = spare, set(at), edit, grads
-        self.modules = spare.modules
+        self.modules, self.lowered = spare.modules, lowered
         self.values: dict[Place, torch.Tensor] = {}
         self.handles: list[RemovableHandle] = []
         self.met: set[Place] = set()
+        self.attention: list[tuple[nn.Module, _Nth]] = []  # whose attention, and which of it
         for place in dict.fromkeys([*at, *edit]):
             self._place(place)
 
     def tap(self, place: Place, y: torch.Tensor) -> torch.Tensor:
         """Edit and record the value at a place. Nothing before the first recorded one keeps a graph."""
         self.met.add(place)
+        kind = y.dtype if self.lowered else None  # a memory takes a look at a tensor for its being read
+        if kind and kind.is_floating_point and (place in self.edit or place in self.at):
+            y = y.float()
         if place in self.edit:
             new = self.edit[place]
             y = usable(new(y) if callable(new) else new)
@@ -40,7 +50,10 @@ class Taps:
             if self.grads and not y.requires_grad:
                 y.requires_grad_()
             self.values[place] = y
-        return y.clone()  # what was recorded or given stays as it is, also if an operation in place follows
+        given = y.to(kind) if kind else y
+        return (
+            given.clone() if given is y else given
+        )  # what was recorded or given stays, if an operation in place follows
 
     @property
     def inside(self) -> bool:
@@ -61,8 +74,19 @@ class Taps:
         """Keep `stack`, if there is one, at the module that runs."""
         if stack is not None:
             for name, module in self.modules.items():
-                self.handles += _telling(module, name, stack)
+                self.handles += telling(module, name, stack)
         yield
+
+    def opened(self, stack: list[str]) -> AbstractContextManager[Any]:
+        """Attention in its open form, where a place asks for it; `stack` ends in the module that runs."""
+
+        def seen(p: torch.Tensor) -> torch.Tensor:
+            for module, nth in self.attention:
+                if module is self.modules[stack[-1]]:
+                    p = nth(p)
+            return p
+
+        return Open(seen) if self.attention else nullcontext()
 
     def _place(self, place: Place) -> None:
         if place == "":
@@ -70,14 +94,17 @@ class Taps:
         if place.startswith("="):
             self._parameter(place)
             return
-        path, _, call = place.removeprefix(":").partition(":")
+        whole, _, call = place.removeprefix(":").partition(":")
+        path = whole.removesuffix(ATTENTION)
         if path not in self.modules or not (call or "1").isdigit():
             raise LayerError(
                 f"layer {place!r} was given; the model has no module called {path!r}, or it is inside TorchScript.",
                 "Take a name from `sightline layers MODEL`.",
             )
         calls = _Nth(int(call or 1), lambda given: with_first_tensor(given, lambda t: self.tap(place, t)))
-        if place.startswith(":"):
+        if path != whole:
+            self.attention.append((self.modules[path], calls))
+        elif place.startswith(":"):
             before = lambda m, args, kwargs: calls((args, kwargs))  # noqa: E731
             self.handles.append(self.modules[path].register_forward_pre_hook(before, with_kwargs=True))
         else:
@@ -104,7 +131,9 @@ def usable(value: torch.Tensor) -> torch.Tensor:
     return value.clone() if value.is_inference() else value
 
 
-def _telling(module: nn.Module, name: str, stack: list[str]) -> list[RemovableHandle]:
+def telling(module: nn.Module, name: str, stack: list[str]) -> list[RemovableHandle]:
+    """Hooks that keep `stack` at the module that runs."""
+
     def enter(m: nn.Module, given: Any) -> None:
         stack.append(name)
 
@@ -126,9 +155,11 @@ class _Nth:
 
 
 @contextmanager
-def tapped(spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool) -> Iterator[Taps]:
+def tapped(
+    spare: Spare, at: Sequence[Place], edit: Mapping[Place, Edit], grads: bool, precision: torch.dtype | None = None
+) -> Iterator[Taps]:
     """Taps for one pass; the hooks are gone afterwards."""
-    taps = Taps(spare, at, edit, grads)
+    taps = Taps(spare, at, edit, grads, precision is not None)
     yield taps
     for handle in taps.handles:  # after an exception the twin is thrown away as a whole
         handle.remove()

@@ -29,7 +29,7 @@ from sightline.frameworks.torch.ops import CLAMP, PASSING, SHAPE, SIGMOID, SOFTM
 from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
 
 _FRESH = {"ReluBackward0", "HardtanhBackward0"}  # what these give is a tensor of its own
-_COMPOSITE: dict[Func, Func] = {  # one operation to the mode: its body, which does not ask the mode about itself
+COMPOSITE: dict[Func, Func] = {  # one operation to the mode: its body, which does not ask the mode about itself
     f: python_types.FunctionType(
         f.__code__, {**f.__globals__, "has_torch_function": lambda _: False}, f.__name__, f.__defaults__
     )
@@ -96,9 +96,9 @@ class Watch(TorchFunctionMode):
         kind, facts = kind_of(func, args, kwargs)
         if self.kinds is not None and kind not in self.kinds:
             return func(*args, **kwargs)
-        if func in _COMPOSITE:
+        if func in COMPOSITE:
             with self:
-                return _COMPOSITE[func](*args, **kwargs)
+                return COMPOSITE[func](*args, **kwargs)
         marks = self._marks(kind, args, kwargs) if self.kinds is None else []
         y = self._known_kind(rule, kind, facts, func, args, kwargs) if kind else self._other(rule, func, args, kwargs)
         for mark in marks:

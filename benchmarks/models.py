@@ -1,0 +1,96 @@
+"""PyTorch's models, their input in the best memory layout, and their bare passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torchvision
+
+import sightline as sl
+from benchmarks.clock import Limit, Part, Run
+from benchmarks.families import Family
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A torchvision model with random weights, which do not change the work, and a batch of 224 x 224."""
+
+    name: str
+    layer: str  # the last one with a grid
+    batch: int = 1
+    device: str = "cpu"
+
+    @cached_property
+    def given(self) -> torch.Tensor:
+        """The images as torchvision's transforms give them: for sightline and for every peer."""
+        images = torch.randn(self.batch, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+        return images.to(self.device)
+
+    @cached_property
+    def x(self) -> torch.Tensor:
+        """The images channels last, for the bare passes."""
+        return self.given.contiguous(memory_format=torch.channels_last)
+
+    def net(self) -> torch.nn.Module:
+        """A new net: some peers leave hooks on what they watch."""
+        torch.manual_seed(0)
+        return torchvision.models.get_model(self.name, weights=None).eval().to(self.device)
+
+    @cached_property
+    def loaded(self) -> sl.Loaded:
+        """A net that no peer has hooked, as sightline takes it."""
+        return sl.load(self.net())
+
+    @cached_property
+    def bare(self) -> torch.nn.Module:
+        """The net of the bare passes."""
+        return self.net().requires_grad_(False)
+
+    @cached_property
+    def classes(self) -> list[int]:
+        """The top class of each image, which the peers are told."""
+        with torch.no_grad():
+            return self.bare(self.x).argmax(1).tolist()
+
+    def limit(self, family: Family) -> Limit:
+        """The bare passes of a method: of the batch itself, or full ones of copies of the image."""
+        if family.passes == 1:
+            return self._once[family.unit]
+        forward = (Part("F", family.forward, self.forward(self.x)),) if family.forward else ()
+        return (self._packs(family.unit, family.passes), *forward)
+
+    @cached_property
+    def _once(self) -> dict[str, Limit]:
+        return {"F": (Part("F", 1, self.forward(self.x)),), "FB": (Part("FB", 1, self.backward(self.x)),)}
+
+    def _packs(self, unit: str, passes: int) -> Part:
+        """As many full passes as tell the time of one, no more than the limit holds."""
+        run, count = (self.forward if unit == "F" else self.backward)(self._pack), len(self._pack)
+        packs = max(1, min(3, passes // count // 2))
+        return Part(unit, passes, lambda: [run() for _ in range(packs)], packs * count)
+
+    @cached_property
+    def _pack(self) -> torch.Tensor:
+        copies = self.x.repeat(self.loaded.model.chunk, 1, 1, 1)
+        return copies.contiguous(memory_format=torch.channels_last)
+
+    def forward(self, x: torch.Tensor) -> Run:
+        """A pass without a graph."""
+
+        def run() -> torch.Tensor:
+            with torch.inference_mode():
+                return self.bare(x)
+
+        return run
+
+    def backward(self, x: torch.Tensor, targets: int = 1) -> Run:
+        """A pass forward, and the gradients of the highest scores at the images."""
+
+        def run() -> list[torch.Tensor]:
+            leaf = x.detach().requires_grad_()
+            scores = self.bare(leaf).topk(targets).values.sum(0)
+            return [torch.autograd.grad(s, leaf, retain_graph=i + 1 < targets)[0] for i, s in enumerate(scores)]
+
+        return run
