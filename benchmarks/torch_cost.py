@@ -71,7 +71,9 @@ def ablation(subject: Subject, seconds: float, **clock: Any) -> list[Row]:
     limit = (Part("F", 1, subject.forward(subject.x)), Part("tails", 2048, tails, len(maps)))
     peer = f"{peers_torch.PGC}, {ABLATED} of 2,048 channels, scaled"
     runs = {
-        f"ablation-cam: {OURS}": Contender(lambda: sl.explain(subject.loaded, subject.given, method="ablation-cam"), limit),
+        f"ablation-cam: {OURS}": Contender(
+            lambda: sl.explain(subject.loaded, subject.given, method="ablation-cam"), limit
+        ),
         f"ablation-cam: {peer}": Contender(
             peers_torch.ablation(subject, ABLATED), limit, warm=limit[0].run, share=ABLATED / 2048
         ),
