@@ -11,7 +11,7 @@ import paper
 from nets import native
 from sightline.arrays import normal, to_numpy
 from sightline.method import METHODS
-from sightline.targets import as_target
+from sightline.scores import as_target
 
 Row = tuple[str, dict[str, Any], Callable[..., np.ndarray]]
 """Method, its options, its twin: (model, image number, class) -> (h, w[, c]). An option `layer` is a name of NET's."""

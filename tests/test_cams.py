@@ -20,7 +20,7 @@ from sightline.layers import choose_layer
 from sightline.method import METHODS
 from sightline.methods._eigen import first_component, signed
 from sightline.model import rows_of
-from sightline.targets import as_target
+from sightline.scores import as_target
 
 FRAMEWORKS = ("torch", "keras-tensorflow")  # the rows hold on every backend
 use_float64()

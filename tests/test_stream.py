@@ -12,8 +12,8 @@ import paper
 from nets import build, native, use_float64
 from sightline.arrays import namespace, to_numpy
 from sightline.frameworks import adapt
+from sightline.scores import as_target
 from sightline.stream import PROGRESS, column, groups, stream
-from sightline.targets import as_target
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 use_float64()
