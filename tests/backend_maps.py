@@ -14,7 +14,7 @@ import numpy as np
 
 import paper
 import sightline as sl
-from nets import ONE_OF_EACH_KIND, build, native, use_float64
+from nets import ON_CONVOLUTIONS, ONE_OF_EACH_KIND, build, native, use_float64
 from sightline.asking import Request, ask
 from sightline.method import METHODS
 from sightline.params import settle_params
@@ -34,7 +34,7 @@ def small_maps(nested: bool) -> dict[str, np.ndarray]:
         model = keras.Model(image, model(image))
     images = np.random.default_rng(2).normal(size=(3, 12, 12, 3))
     loaded = sl.load(model)
-    names = ONE_OF_EACH_KIND if nested else METHODS
+    names = ONE_OF_EACH_KIND if nested else ON_CONVOLUTIONS
     return {name: _native(name, loaded, native(images, loaded.model), SMALL) for name in names}
 
 

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from paper import Net
+from sightline.method import METHODS
 
 FRAMEWORK = os.environ["SIGHTLINE_TEST_FRAMEWORK"]
 ONE_OF_EACH_KIND = (  # of pass: the other methods are told apart by their twins, in each framework
     *("gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "grad-cam", "guided-backprop", "deconvnet"),
     *("guided-grad-cam", "occlusion", "layer-cam", "full-grad", "lrp-epsilon", "deep-lift", "rise"),
 )
+OF_TOKENS = frozenset(name for name, method in METHODS.items() if "attention" in method.needs)  # their nets are others
+ON_CONVOLUTIONS = tuple(sorted(set(METHODS) - OF_TOKENS))  # the methods that any net of images will do for
 ALL = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 
 

@@ -15,6 +15,7 @@ import paper
 import sightline as sl
 from nets import (
     FRAMEWORK,
+    OF_TOKENS,
     ONE_OF_EACH_KIND,
     build,
     build_transformer,
@@ -42,8 +43,9 @@ FEW = {
     "cells": 3,
     "segments": 12,
 }  # small, so that the suite is quick; any value keeps the laws
-ATTEND = [name for name in sorted(METHODS) if "attention" in METHODS[name].needs]
-every_method = pytest.mark.parametrize("name", [m for m in sorted(METHODS) if FRAMEWORK == "torch" or m not in ATTEND])
+every_method = pytest.mark.parametrize(
+    "name", [m for m in sorted(METHODS) if FRAMEWORK == "torch" or m not in OF_TOKENS]
+)
 every_kind = every_method if FRAMEWORK != "keras-jax" else pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 """For what is the adapter's own doing: on JAX, where compiling each method again takes long, one of each kind of pass."""
 
@@ -56,13 +58,13 @@ def built(attends: bool) -> Any:
 @pytest.fixture
 def model(name: str) -> Any:
     """The net that a method is asked of."""
-    return built(name in ATTEND)
+    return built(name in OF_TOKENS)
 
 
 @pytest.fixture
 def scaled(name: str) -> Any:
     """The net with all its scores 50 times as large."""
-    if name in ATTEND:
+    if name in OF_TOKENS:
         return build_transformer(50)
     return build([*NET[:-1], (*NET[-1][:2], *(50 * weights for weights in NET[-1][2:]))])
 
@@ -100,7 +102,9 @@ def test_a_map_has_the_shape_of_the_input_and_is_finite(model: Any, name: str) -
     assert one.map.dtype == np.float32
     assert np.isfinite(one.map).all()
     assert np.abs(one.map).max() > 0
-    answers = np.stack([paper.scores(NET, image) for image in IMAGES]) if name not in ATTEND else answers_of(model, x)
+    answers = (
+        np.stack([paper.scores(NET, image) for image in IMAGES]) if name not in OF_TOKENS else answers_of(model, x)
+    )
     assert [t["index"] for t in one.target] == answers.argmax(axis=1).tolist()
     assert len(set(answers.argmax(axis=1))) == 2
     np.testing.assert_allclose(one.score, answers.max(axis=1), rtol=1e-10)
@@ -157,7 +161,7 @@ class _StopError(Exception):
 @every_kind
 def test_the_model_is_untouched_after_an_exception_in_the_middle(model: Any, name: str) -> None:
     trip: list[type[Exception]] = []
-    tripped = with_trip(build_transformer() if name in ATTEND else build(NET), trip)
+    tripped = with_trip(build_transformer() if name in OF_TOKENS else build(NET), trip)
     before = snapshot(tripped)
     trip.append(_StopError)
     with pytest.raises(_StopError, match="tripped"):
@@ -178,7 +182,7 @@ def test_eight_threads_find_what_one_finds(model: Any, name: str) -> None:
 
 @every_kind
 def test_a_thread_that_trains_the_model_meanwhile_gets_its_own_gradients(model: Any, name: str) -> None:
-    trained = build_transformer() if name in ATTEND else build(NET)
+    trained = build_transformer() if name in OF_TOKENS else build(NET)
     expected = training_step(trained)
     wrong: list[float] = []
     done = threading.Event()

@@ -17,7 +17,7 @@ from torch import nn
 
 import paper
 import sightline as sl
-from nets import build, snapshot, training_step
+from nets import ON_CONVOLUTIONS, build, snapshot, training_step
 from sightline.frameworks.torch import TorchModel
 from sightline.layers import choose_layer
 from sightline.method import METHODS
@@ -27,7 +27,7 @@ FRAMEWORKS = ("torch",)
 NET = paper.small_net()
 IMAGES = np.random.default_rng(0).normal(size=(3, 12, 12, 3))
 FEW = {"steps": 2, "samples": 2, "window": 5, "stride": 4}
-each_method = pytest.mark.parametrize("name", sorted(METHODS))
+each_method = pytest.mark.parametrize("name", ON_CONVOLUTIONS)
 
 
 def batch() -> torch.Tensor:
@@ -159,7 +159,7 @@ class Breaks(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", ON_CONVOLUTIONS)
 def test_07_an_exception_is_told_and_leaves_nothing_behind(name: str) -> None:
     """pytorch-grad-cam BaseCAM.__exit__ swallows an IndexError; AblationCAM leaves its layer in the model after an
     exception; captum leaves requires_grad on the user's input."""
