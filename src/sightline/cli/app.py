@@ -13,6 +13,7 @@ from sightline.cli import lists
 from sightline.cli.demo import show_demo
 from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, settings
 from sightline.cli.visualizing import Wished, visualize_targets
+from sightline.cli.world import write_world
 from sightline.images import MAX_PIXELS
 from sightline.reduce import REDUCTIONS
 
@@ -132,6 +133,24 @@ def visualize(
     options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
     wish = Wished(how | {"layer": layer, "space": space, "random_state": random_state}, out, as_json)
     return visualize_targets(model, targets, options, wish)
+
+
+@app.command()
+def world(
+    name: Annotated[str, Argument(metavar="NAME", help="For example damaged-parts/honest, fish-scales or mosaic/2x2.")],
+    out: Annotated[Path, Argument(metavar="OUT", help="A new folder, or an empty one.")],
+    count: Annotated[int, Option(min=1, metavar="N", help="How many pictures.")] = 16,
+    seed: Annotated[int, Option(min=0, metavar="S", help="Of the first picture; the others follow.")] = 0,
+    size: Annotated[
+        int | None, Option(metavar="PIXELS", help="Of the squares. [default: as the net takes them]")
+    ] = None,
+    source: Annotated[
+        Path | None, Option("--from", metavar="DIR", help="Of a mosaic's cells: a folder with a folder for each class.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw pictures with a known answer, with masks of what matters and of what distracts."""
+    write_world(name, out, count, seed, size, source)
 
 
 @app.command()

@@ -74,7 +74,7 @@ WORLDS = {
         labels=tuple(f"{age} year{'s' * (age > 1)}" for age in _AGES),
         size=64,
         preprocess=_preprocess(64),
-        net="inspector",
+        net="sizer",
         weights=_WEIGHTS / "fish_scales_size.safetensors",
         interventions=fish_variants.BY_SIZE,
     ),
@@ -106,8 +106,8 @@ def find_world(name: str) -> World:
     found = [world for full, world in WORLDS.items() if name in (full, full.partition("/")[0])]
     if not found:
         raise ModelError(
-            f"There is no world {name!r}; expected one of {', '.join(WORLDS)}.",
-            nearest(name, WORLDS, "the names above"),
+            f"There is no world {name!r}; expected one of {', '.join(n for n, w in WORLDS.items() if not w.seed)}.",
+            nearest(name, {*WORLDS, *(full.partition("/")[0] for full in WORLDS)}, "the names above"),
         )
     return found[0]
 

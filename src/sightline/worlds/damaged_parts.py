@@ -46,7 +46,9 @@ def render(picture: Picture, size: int = 64) -> Drawing:
     Nothing outside the masks of damage and tag depends on either. Raises InputError for a size outside 32 to 1024.
     """
     check_size(size)
-    canvas = paint.laid(paint.ground(picture.ground, size), paint.shadow(picture.part, picture.light, size))
+    canvas = paint.ground(picture.ground, size)
+    for below in (paint.shadow, paint.walls):
+        canvas = paint.laid(canvas, below(picture.part, picture.light, size))
     colour, share = paint.metal(picture.part, picture.light, size)
     part, hurt = share > 0, np.zeros((size, size), bool)
     canvas = paint.laid(canvas, (colour, share))

@@ -14,7 +14,7 @@ from sightline.worlds.drawing import World
 
 Blocks = tuple[tuple[int, int, int], ...]  # filters, kernel, stride
 COUNTER: Blocks = ((16, 5, 2), (32, 3, 1), (48, 3, 2), (48, 3, 1), (64, 3, 2), (64, 3, 1), (96, 3, 1))
-INSPECTOR: Blocks = ((16, 5, 2), (32, 3, 1), (48, 3, 2), (64, 3, 2))
+INSPECTOR: Blocks = ((16, 5, 2), (32, 3, 2), (48, 3, 1), (64, 3, 2))
 
 
 def ring_counter(outputs: int = 8) -> nn.Sequential:
@@ -26,21 +26,27 @@ def ring_counter(outputs: int = 8) -> nn.Sequential:
 
 
 def inspector(outputs: int = 2) -> nn.Sequential:
-    """A ConvNet with 48,000 weights from images (n, 3, 64, 64) to scores (n, outputs).
+    """A ConvNet with 48,000 weights from images (n, 3, 64, 64) to scores (n, outputs), which finds what is somewhere.
 
-    `features.0` to `features.3` are its blocks (the last gives 8 by 8), then come `pool`, `flatten` and `head`.
+    `features.0` to `features.3` are its blocks (the last gives 8 by 8), then come `pool` (the maximum of each channel),
+    `flatten` and `head`.
     """
+    return _conv_net(INSPECTOR, outputs, nn.AdaptiveMaxPool2d(1))
+
+
+def sizer(outputs: int = 8) -> nn.Sequential:
+    """The `inspector` with the mean of each channel for its maximum: it tells how much there is."""
     return _conv_net(INSPECTOR, outputs)
 
 
-def _conv_net(blocks: Blocks, outputs: int) -> nn.Sequential:
+def _conv_net(blocks: Blocks, outputs: int, pool: nn.Module | None = None) -> nn.Sequential:
     features, channels = nn.Sequential(), 3
     for filters, kernel, stride in blocks:
         features.append(_block(channels, filters, kernel, stride))
         channels = filters
     net = nn.Sequential()
     net.add_module("features", features)
-    net.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    net.add_module("pool", pool or nn.AdaptiveAvgPool2d(1))
     net.add_module("flatten", nn.Flatten())
     net.add_module("head", nn.Linear(channels, outputs))
     return net
@@ -54,7 +60,7 @@ def _block(channels: int, filters: int, kernel: int, stride: int) -> nn.Sequenti
     return block
 
 
-TRAINABLE = {"ring_counter": ring_counter, "inspector": inspector}
+TRAINABLE = {"ring_counter": ring_counter, "inspector": inspector, "sizer": sizer}
 
 
 def trained(weights: Path, net: nn.Sequential) -> nn.Sequential:

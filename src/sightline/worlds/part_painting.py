@@ -90,11 +90,12 @@ def shadow(part: Part, light: float, size: int) -> Layer:
     """What the part darkens of the ground beside it."""
     x, y = -0.06 * np.cos(light), -0.06 * np.sin(light)
     moved = Part(**{**vars(part), "centre": (part.centre[0] + x, part.centre[1] + y)})
-    return np.zeros(3), 0.55 * np.clip(0.5 - part_distance(moved, size) / 0.09, 0, 1)
+    beside = 1 - 0.7 * cover(part_distance(part, size))  # it is little that falls through the holes
+    return np.zeros(3), 0.55 * beside * np.clip(0.5 - part_distance(moved, size) / 0.09, 0, 1)
 
 
 def metal(part: Part, light: float, size: int) -> Layer:
-    """The part with its finish, its bevel and its holes."""
+    """The part with its finish and its bevel, open where it has holes."""
     outside, hole = part_distance(part, size), holes_distance(part, size)
     x, y = local(size, part.centre, part.turn)
     towards = x * np.cos(light - part.turn) + y * np.sin(light - part.turn)
@@ -104,8 +105,13 @@ def metal(part: Part, light: float, size: int) -> Layer:
     edge = np.clip(1 + outside / part.bevel, 0, 1) * lit(outside, light)
     sink = np.clip(1 - hole / 0.035, 0, 1) * lit(hole, light)
     colour = np.array(part.colour) * (1 + shade + 0.5 * edge - 0.4 * sink)[..., None]
-    wall = 0.13 - 0.16 * np.clip(1 + hole / 0.06, 0, 1) * np.minimum(lit(hole, light), 0)
-    return laid(colour, (wall[..., None] * np.ones(3), cover(hole))), cover(outside)
+    return colour, cover(outside) * (1 - cover(hole))
+
+
+def walls(part: Part, light: float, size: int) -> Layer:
+    """What the walls of the holes darken of the ground below them, most on the side of the light."""
+    hole = holes_distance(part, size)
+    return np.zeros(3), 0.6 * np.clip(1 + hole / 0.05, 0, 1) * np.clip(0.5 + lit(hole, light), 0, 1) * (hole < 0.03)
 
 
 def _finish(part: Part, x: Array, y: Array, light: float, size: int) -> Array:
@@ -204,8 +210,7 @@ def _sticker(what: Tag, x: Array, y: Array) -> list[Layer]:
     return [
         (np.zeros(3), 0.45 * cover(box(x - 0.015, y - 0.02, what.half, 0.03))),
         (np.array(what.colour), cover(box(x, y, what.half, 0.03))),
-        (np.full(3, 0.97), band),
-        (np.full(3, 0.06), code),
+        (0.55 * np.array(what.colour), np.maximum(band, code)),
     ]
 
 
@@ -216,4 +221,4 @@ def _watermark(what: Tag, x: Array, y: Array) -> list[Layer]:
         cover(box(x, y + 0.3 * radius, (0.45 * radius, 0.1 * radius), 0.0)),
         cover(box(x, y - 0.12 * radius, (0.11 * radius, 0.45 * radius), 0.0)),
     )
-    return [(np.full(3, 1.0), 0.75 * np.maximum(ring, letter))]
+    return [(np.array(what.colour), 0.75 * np.maximum(ring, letter))]

@@ -20,7 +20,8 @@ METALS = {
 FINISHES = ("brushed", "turned", "cast")
 DAMAGES = ("scratch", "dent", "crack", "stain")
 TAGS = ("sticker", "watermark")
-STICKERS = ((0.86, 0.16, 0.14), (0.95, 0.78, 0.10), (0.10, 0.42, 0.80), (0.10, 0.62, 0.32), (0.94, 0.94, 0.90))
+STICKERS = ((0.86, 0.16, 0.14), (0.95, 0.78, 0.10), (0.10, 0.42, 0.80), (0.10, 0.62, 0.32), (0.93, 0.45, 0.08))
+INK = (0.80, 0.12, 0.62)  # of a watermark
 GROUNDS = {
     "wood": ((0.52, 0.36, 0.22), (0.66, 0.50, 0.33), (0.33, 0.22, 0.15)),
     "felt": ((0.16, 0.34, 0.24), (0.20, 0.24, 0.42), (0.45, 0.17, 0.18)),
@@ -66,7 +67,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Tag:
-    """A sticker with a bar code, or a pale watermark."""
+    """A sticker with a bar code, or a watermark in ink."""
 
     kind: str
     centre: tuple[float, float]
@@ -144,7 +145,7 @@ def _any_part(rng: np.random.Generator) -> Part:
         bevel=rng.uniform(0.03, 0.06),
         holes=_holes(rng, kind, float(wide), float(high)),
         colour=(red, green, blue),
-        depth=rng.uniform(0.04, 0.11),
+        depth=rng.uniform(0.03, 0.08),
         seed=int(rng.integers(2**31)),
     )
 
@@ -174,14 +175,14 @@ def _any_tag(rng: np.random.Generator, part: Part) -> Tag:
         centre=on_part(part, float(across), float(down)) if sticker else (float(corner[0]), float(corner[1])),
         turn=turn if sticker else 0.0,
         half=(rng.uniform(0.17, 0.21), rng.uniform(0.11, 0.14)) if sticker else (0.26, 0.26),
-        colour=colour,
+        colour=colour if sticker else INK,
         seed=int(rng.integers(2**31)),
     )
 
 
 def _any_damage(rng: np.random.Generator, part: Part, tag: Tag) -> Damage:
     kind = str(rng.choice(DAMAGES))
-    least, most = {"scratch": (0.26, 0.40), "dent": (0.12, 0.17), "crack": (0.24, 0.34), "stain": (0.13, 0.2)}[kind]
+    least, most = {"scratch": (0.30, 0.44), "dent": (0.16, 0.22), "crack": (0.28, 0.38), "stain": (0.17, 0.23)}[kind]
     reach = rng.uniform(least, most)
     return Damage(
         kind=kind,
@@ -189,9 +190,9 @@ def _any_damage(rng: np.random.Generator, part: Part, tag: Tag) -> Damage:
         centre=_free_place(rng, part, tag, reach),
         turn=rng.uniform(-np.pi, np.pi),
         reach=reach,
-        width=rng.uniform(0.028, 0.042),
+        width=rng.uniform(0.034, 0.046),
         bend=rng.uniform(-0.6, 0.6),
-        strength=rng.uniform(0.5, 0.8),
+        strength=rng.uniform(0.6, 0.85),
         seed=int(rng.integers(2**31)),
     )
 

@@ -31,7 +31,11 @@ class Recipe(NamedTuple):
     rate: float
 
 
-RECIPES = {"ring_counter": Recipe(12_000, 1600, 4e-3), "inspector": Recipe(3000, 500, 4e-3)}
+RECIPES = {
+    "ring_counter": Recipe(12_000, 1600, 4e-3),
+    "inspector": Recipe(3000, 800, 4e-3),
+    "sizer": Recipe(3000, 500, 4e-3),
+}
 FROM_ANOTHER = Recipe(3000, 250, 1e-3)  # for a net that begins with the features of one that is shipped
 FIRST_TRAINING_SEED = 1_000_000  # those below are for tests, demonstrations and benchmarks
 BATCH = 64
