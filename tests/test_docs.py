@@ -94,8 +94,8 @@ def test_links_and_pictures_are_there_and_small() -> None:
         links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         assert [link for link in links if not (page.parent / link).exists()] == []
     pictures = {path.stem: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
-    assert set(pictures) == {m["name"] for m in sl.methods()} | {"overview", "photographs"}
-    assert pictures.pop("photographs") < 600_000
+    assert set(pictures) == {m["name"] for m in sl.methods()} | {"overview", "photographs", "worlds"}
+    assert pictures.pop("photographs") < 600_000 and pictures.pop("worlds") < 400_000
     assert max(pictures.values()) < 200_000
 
 

@@ -17,7 +17,7 @@ from sightline.worlds import WORLDS, Drawing, find_world, train, world_net
 FRAMEWORKS = ("torch",)
 FRESH = range(20_000, 20_200)
 INSPECTIONS = [name for name in WORLDS if name.startswith("damaged-parts")]
-TINY = train.Recipe(pictures=96, steps=30, rate=4e-3)
+TINY = train.Recipe(pictures=96, steps=30, batch=32, rate=4e-3)
 
 
 @cache

@@ -15,7 +15,7 @@ from sightline.worlds import DEMO_SEED, DEMO_SIZE, find_world, fish_scales_net, 
 
 FRAMEWORKS = ("torch",)
 WORLD = find_world("fish-scales")
-SHORT = train.Recipe(pictures=64, steps=40, rate=4e-3)
+SHORT = train.Recipe(pictures=64, steps=40, batch=64, rate=4e-3)
 
 
 def test_shipped_net_counts_the_rings_of_fresh_pictures() -> None:

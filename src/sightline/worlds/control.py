@@ -44,7 +44,7 @@ def render(kind: str, picture: Control, size: int = 32) -> Drawing:
     """Paints a picture, and says its net's score; InputError for a size outside 32 to 1024."""
     check_size(size)
     rng = np.random.default_rng(picture.seed)
-    canvas = 0.45 + 0.2 * np.stack([noise(rng, size, 9) + 0.5 * noise(rng, size, 40) for _ in range(3)], axis=-1)
+    canvas = 0.45 + 0.12 * np.stack([noise(rng, size, 9) + 0.5 * noise(rng, size, 40) for _ in range(3)], axis=-1)
     places = patches(size)
     for place in places:
         canvas[place] += rng.uniform(-0.3, 0.4, 3)
