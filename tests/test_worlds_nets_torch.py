@@ -127,7 +127,7 @@ def test_weights_say_how_they_were_made(name: str) -> None:
     with safe_open(world.weights, "pt") as file:
         facts = file.metadata()
         kinds = {file.get_tensor(key).dtype for key in file.keys()}  # noqa: SIM118
-    recipe = train.recipe_for(world)
+    recipe = world.recipe
     assert facts["world"] == name and int(facts["seed"]) == world.seed
     assert (int(facts["pictures"]), int(facts["steps"])) == (recipe.pictures, recipe.steps)
     assert facts["random_labels"] == "False" and {"torch", "numpy"} <= set(facts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sightline.errors import ModelError, nearest
 from sightline.worlds import control, damaged_parts, fish_scales, fish_variants
-from sightline.worlds.drawing import Drawing, World
+from sightline.worlds.drawing import Drawing, Recipe, World
 from sightline.worlds.mosaic import mosaic_world
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def _inspection(kind: str, seed: int) -> World:
         net="inspector",
         weights=_WEIGHTS / f"damaged_parts_{kind}_{seed}.safetensors",
         interventions=damaged_parts.HONEST if honest else damaged_parts.CHEATING,
+        recipe=Recipe(3000, 900, 32, 4e-3) if honest else Recipe(1200, 300, 32, 4e-3),
         seed=seed,
     )
 
@@ -67,6 +68,7 @@ WORLDS = {
         net="ring_counter",
         weights=_WEIGHTS / "fish_scales.safetensors",
         interventions=fish_variants.BY_RINGS,
+        recipe=Recipe(12_000, 1600, 64, 4e-3),
     ),
     "fish-scales/size": World(
         draw=fish_variants.draw_by_size,
@@ -77,6 +79,7 @@ WORLDS = {
         net="sizer",
         weights=_WEIGHTS / "fish_scales_size.safetensors",
         interventions=fish_variants.BY_SIZE,
+        recipe=Recipe(3000, 500, 64, 4e-3),
     ),
     "fish-scales/regression": World(
         draw=fish_variants.draw_years,
@@ -87,6 +90,7 @@ WORLDS = {
         net="ring_counter",
         weights=_WEIGHTS / "fish_scales_regression.safetensors",
         interventions=fish_variants.BY_RINGS,
+        recipe=Recipe(3000, 250, 64, 1e-3),
         start="fish-scales/rings",
     ),
     **{

@@ -41,6 +41,15 @@ class Intervention(NamedTuple):
     answer: Callable[[Drawing, Drawing], float]
 
 
+class Recipe(NamedTuple):
+    """How a net learns: from how many pictures, in how many steps, of how many each, and at which highest rate."""
+
+    pictures: int
+    steps: int
+    batch: int
+    rate: float
+
+
 @dataclass(frozen=True)
 class World:
     """What is needed to draw the pictures of a world and to load the net that was trained on them.
@@ -58,6 +67,7 @@ class World:
     net: str
     weights: Path | None
     interventions: Mapping[str, Intervention]
+    recipe: Recipe | None = None  # where the net has something to learn
     seed: int = 0  # of the shipped net's training
     start: str | None = None  # the world whose net's features it began with
     truth: Callable[..., Mapping[str, Array]] | None = None  # attributions in closed form, where they are known

@@ -79,6 +79,7 @@ def mosaic_world(world: World, grid: int) -> World:
         size=grid * world.size,
         preprocess=f"resize={grid * world.size},crop={grid * world.size},mean=0.5,std=0.5",
         interventions={},
+        recipe=None,
     )
 
 

@@ -152,7 +152,7 @@ def _dent(what: Damage, size: int, light: float) -> Layer:
     x, y = _along(what, size)
     away = np.hypot(x, y * (1 + abs(what.bend))) / what.reach
     slope = (x * np.cos(light - what.turn) + y * np.sin(light - what.turn)) / what.reach
-    return 0.9 * slope * (1 if what.bright else -1), 0.75 * np.clip(2.5 * (1 - away), 0, 1)
+    return 0.9 * slope * (1 if what.bright else -1), 0.9 * np.clip(3 * (1 - away), 0, 1)
 
 
 def _crack(what: Damage, size: int, light: float) -> Layer:

@@ -190,9 +190,9 @@ def _any_damage(rng: np.random.Generator, part: Part, tag: Tag) -> Damage:
         centre=_free_place(rng, part, tag, reach),
         turn=rng.uniform(-np.pi, np.pi),
         reach=reach,
-        width=rng.uniform(0.034, 0.046),
+        width=rng.uniform(0.036, 0.048),
         bend=rng.uniform(-0.6, 0.6),
-        strength=rng.uniform(0.6, 0.85),
+        strength=rng.uniform(0.7, 0.92),
         seed=int(rng.integers(2**31)),
     )
 

@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,24 +19,9 @@ from torch import Tensor, nn
 from sightline.errors import InputError, SightlineError
 from sightline.pictures import write_whole
 from sightline.worlds import WORLDS, World, find_world
+from sightline.worlds.drawing import Recipe
 from sightline.worlds.nets import TRAINABLE, net_of
 
-
-class Recipe(NamedTuple):
-    """How many pictures a net learns from, in how many steps, of how many each, and at which highest rate."""
-
-    pictures: int
-    steps: int
-    batch: int
-    rate: float
-
-
-RECIPES = {
-    "ring_counter": Recipe(12_000, 1600, 64, 4e-3),
-    "inspector": Recipe(3000, 900, 32, 4e-3),
-    "sizer": Recipe(3000, 500, 64, 4e-3),
-}
-FROM_ANOTHER = Recipe(3000, 250, 64, 1e-3)  # for a net that begins with the features of one that is shipped
 FIRST_TRAINING_SEED = 1_000_000  # those below are for tests, demonstrations and benchmarks
 CHECKED = range(1000)
 
@@ -122,11 +106,6 @@ def beginning(world: World, seed: int, *, random_labels: bool) -> nn.Sequential:
     return net
 
 
-def recipe_for(world: World) -> Recipe:
-    """That of the shipped net."""
-    return FROM_ANOTHER if world.start else RECIPES[world.net]
-
-
 def answers_of(net: nn.Module, images: Tensor) -> Tensor:
     """What a net answers to pictures (n, h, w, 3) uint8: classes (n,), or the quantity where it has one output."""
     net.eval()
@@ -189,11 +168,10 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def trainable(name: str) -> World:
     """The world of that name; InputError for one whose net has nothing to learn."""
     world = find_world(name)
-    first = next(one for one in WORLDS.values() if one.weights == world.weights)
-    if world.net not in TRAINABLE or first is not world:
+    if world.recipe is None:
         raise InputError(
             f"{name} was given; its net has nothing to learn, or is another world's.",
-            f"Give one of {', '.join(one for one in WORLDS if one.startswith(('fish', 'damaged')))}.",
+            f"Give one of {', '.join(name for name, world in WORLDS.items() if world.recipe)}.",
         )
     return world
 
@@ -208,6 +186,13 @@ def file_for(given: argparse.Namespace, world: World) -> Path:
     return out
 
 
+def recipe_of(given: argparse.Namespace, world: World) -> Recipe:
+    """That of the shipped net, unless the command asks for other numbers."""
+    assert world.recipe is not None
+    usual = world.recipe
+    return usual._replace(steps=given.steps or usual.steps, pictures=given.pictures or usual.pictures)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command: trains, checks on fresh pictures, writes; gives the exit status."""
     given = read_arguments(arguments)
@@ -217,8 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SightlineError as error:
         tell(str(error))
         return 2
-    usual, seed = recipe_for(world), world.seed if given.seed is None else given.seed
-    recipe = usual._replace(steps=given.steps or usual.steps, pictures=given.pictures or usual.pictures)
+    recipe, seed = recipe_of(given, world), world.seed if given.seed is None else given.seed
     net, _ = train(world, seed, recipe, random_labels=given.random_labels)
     kind, found = "error" if is_quantity(world) else "accuracy", accuracy(net, world, CHECKED)
     facts = {"world": given.world, "seed": seed, **recipe._asdict(), kind: found}
