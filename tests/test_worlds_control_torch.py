@@ -41,15 +41,15 @@ def test_scores_and_gradients_are_those_of_the_net(kind: str) -> None:
 def test_integrated_gradients_are_the_mean_over_the_path(kind: str, baseline: float) -> None:
     world, net = find_world(f"control/{kind}"), world_net(f"control/{kind}").double()
     drawing = world.draw(1)
-    x, points = as_input(drawing.image), (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    x, points = as_input(drawing.image), (torch.arange(5000, dtype=torch.float64) + 0.5) / 5000
     total = torch.zeros_like(x)
     for some in points.split(500):
         path = (baseline + some[:, None, None, None] * (x - baseline)).requires_grad_()
         net(path).sum().backward()
         total += path.grad.sum(0)
-    expected = np.moveaxis((total / 20_000 * (x - baseline))[0].numpy(), 0, -1)
+    expected = np.moveaxis((total / 5000 * (x - baseline))[0].numpy(), 0, -1)
     found = world.truth(drawing.image, baseline)["integrated-gradients"]
-    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("kind", ["linear", "product"])
@@ -118,8 +118,9 @@ def test_cells_without_a_way_to_the_score_have_maps_of_exactly_zero(method: str)
     e = sl.explain(
         full, drawing.image, method=method, target=target, preprocess=find_world("mosaic/2x2").preprocess, **options
     )
-    assert np.abs(e.map[0][drawing.mask]).max() > 0
-    assert np.abs(e.map[0][~drawing.mask]).max() == 0
+    most = np.abs(e.map[0][drawing.mask]).max()
+    rounding = 1e-5 * most if method == "occlusion" else 0  # passes of other batches round otherwise
+    assert most > 0 and np.abs(e.map[0][~drawing.mask]).max() <= rounding
 
 
 def test_a_partly_disconnected_score_sees_as_far_as_its_features_and_no_further() -> None:
