@@ -15,8 +15,8 @@ from sightline.worlds import DEMO_SEED, DEMO_SIZE, find_world, fish_scales_net, 
 
 FRAMEWORKS = ("torch",)
 WORLD = find_world("fish-scales")
-SMALL = find_world("fish-scales/size")  # whose pictures and net are
-SHORT = train.Recipe(pictures=64, steps=30, batch=16, rate=4e-3)
+SMALL = find_world("fish-scales/size")  # whose pictures and net are small
+SHORT = train.Recipe(pictures=64, steps=60, batch=16, rate=4e-3)
 
 
 def test_shipped_net_counts_the_rings_of_fresh_pictures() -> None:

@@ -28,7 +28,7 @@ def write_world(name: str, out: Path, count: int, seed: int, size: int | None, s
     world = find_world(name)
     draw, name_of = partial(world.draw, size=size or world.size), world.name_of
     if source is not None:
-        classes, grid = list(classes_of_folder(source)), _grid(name)
+        grid, classes = _grid(name), list(classes_of_folder(source))
         draw = partial(folder_mosaic, source, grid=grid, size=size or grid * 224)
         name_of = lambda drawing: classes[int(drawing.label)]  # noqa: E731
     with bars(count) as shown:

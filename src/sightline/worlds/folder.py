@@ -46,7 +46,9 @@ def _check_free(out: Path) -> None:
         taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out} was given; {error.strerror}.", "Give a folder where you may write.") from error
+        raise InputError(
+            f"{out} was given; {error.filename}: {error.strerror}.", "Give a folder where you may write."
+        ) from error
     if taken:
         raise InputError(f"{out} was given; it has files already.", "Give a new folder, or an empty one.")
 
