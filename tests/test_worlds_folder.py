@@ -88,6 +88,18 @@ def test_a_failure_in_the_middle_leaves_nothing(here: Path) -> None:
     assert list(here.iterdir()) == []
 
 
+def test_ctrl_c_is_told_in_a_line(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folder, "_written", stop)
+    assert main(["world", "fish-scales", "out"]) == 130
+    assert capsys.readouterr().err == "Stopped: nothing was written to out.\n"
+    assert list(here.iterdir()) == []
+
+
 def test_a_disk_that_is_full_leaves_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")

@@ -148,9 +148,9 @@ def world(
         Path | None, Option("--from", metavar="DIR", help="Of a mosaic's cells: a folder with a folder for each class.")
     ] = None,
     debug: Debug = False,
-) -> None:
+) -> int:
     """Draw pictures with a known answer, with masks of what matters and of what distracts."""
-    write_world(name, out, count, seed, size, source)
+    return write_world(name, out, count, seed, size, source)
 
 
 @app.command()

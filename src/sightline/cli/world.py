@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,31 +16,45 @@ if TYPE_CHECKING:
     from sightline.worlds.drawing import Drawing
 
 
-def write_world(name: str, out: Path, count: int, seed: int, size: int | None, source: Path | None) -> None:
-    """Draw `count` pictures from `seed` on, and say where they are.
+def write_world(name: str, out: Path, count: int, seed: int, size: int | None, source: Path | None) -> int:
+    """Draw `count` pictures from `seed` on, and say where they are; the exit status.
 
     With `source`, a folder of pictures with a folder for each class, the cells of a mosaic come from there. Raises
     InputError or ModelError for what is wrong with the request; then nothing is written.
     """
     from sightline.worlds import find_world
     from sightline.worlds.folder import write_folder
-    from sightline.worlds.mosaic import classes_of_folder, folder_mosaic
 
     world = find_world(name)
-    draw, name_of = partial(world.draw, size=size or world.size), world.name_of
+    draw: Callable[[int], Drawing] = partial(world.draw, size=size or world.size)
+    name_of: Callable[[Drawing], str] = world.name_of
     if source is not None:
-        grid, classes = _grid(name), list(classes_of_folder(source))
-        draw = partial(folder_mosaic, source, grid=grid, size=size or grid * 224)
-        name_of = lambda drawing: classes[int(drawing.label)]  # noqa: E731
-    with bars(count) as shown:
-
-        def drawings() -> Iterator[tuple[int, Drawing]]:
-            for done, one in enumerate(range(seed, seed + count)):
-                shown.image(f"seed {one}", done)
-                yield one, draw(one)
-
-        written = write_folder(out, drawings(), name_of)
+        draw, name_of = _from_folder(source, _grid(name), size)
+    try:
+        written = write_folder(out, _told(draw, range(seed, seed + count)), name_of)
+    except KeyboardInterrupt:
+        print(f"Stopped: nothing was written to {out}.", file=sys.stderr)
+        return 130
     print_line(f"{written} pictures of {name} are in {out}: images, masks, distractors and labels.csv.")
+    return 0
+
+
+def _told(draw: Callable[[int], Drawing], seeds: range) -> Iterator[tuple[int, Drawing]]:
+    with bars(len(seeds)) as shown:
+        for done, seed in enumerate(seeds):
+            shown.image(f"seed {seed}", done)
+            yield seed, draw(seed)
+
+
+def _from_folder(
+    source: Path, grid: int, size: int | None
+) -> tuple[Callable[[int], Drawing], Callable[[Drawing], str]]:
+    """What draws a mosaic of a folder's pictures, and what names its class."""
+    from sightline.worlds.mosaic import classes_of_folder, folder_mosaic
+
+    classes = list(classes_of_folder(source))
+    draw = partial(folder_mosaic, source, grid=grid, size=size or grid * 224)
+    return draw, lambda drawing: classes[int(drawing.label)]
 
 
 def _grid(name: str) -> int:

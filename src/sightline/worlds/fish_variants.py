@@ -38,7 +38,7 @@ def render_by_size(picture: Picture, size: int = 64) -> ScaleDrawing:
     outline = _outline(picture, size)
     distractors = (drawing.neighbour_mask | drawing.mask) & ~outline
     background = drawing.background & ~outline
-    label = float(np.clip(step, 0, len(AGES) - 1))
+    label = int(np.clip(step, 0, len(AGES) - 1))
     return replace(drawing, mask=outline, distractors=distractors, background=background, label=label)
 
 
