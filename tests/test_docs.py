@@ -95,8 +95,8 @@ def test_links_and_pictures_are_there_and_small() -> None:
         assert [link for link in links if not (page.parent / link).exists()] == []
     pictures = {path.stem: path.stat().st_size for path in (ROOT / "docs" / "images").iterdir()}
     alone = {m["name"] for m in sl.methods() if "attention" not in m["needs"]}
-    assert set(pictures) == alone | {"overview", "photographs", "attention"}
-    assert pictures.pop("photographs") < 600_000
+    assert set(pictures) == alone | {"overview", "photographs", "attention", "worlds"}
+    assert pictures.pop("photographs") < 600_000 and pictures.pop("worlds") < 400_000
     assert max(pictures.values()) < 200_000
 
 

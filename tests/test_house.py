@@ -74,7 +74,10 @@ ORDER = (
     ),
 )
 HEAVY = ("torch", "torchvision", "keras", "tensorflow", "jax", "jaxlib", "timm", "transformers")
-MAY_IMPORT_A_FRAMEWORK = ("frameworks/", "worlds/train.py", "worlds/nets.py")
+MAY_IMPORT_A_FRAMEWORK = (
+    "frameworks/",
+    *(f"worlds/{name}.py" for name in ("train", "nets", "cells", "control_nets")),
+)
 LAZY = {  # where the array API has no word for it
     "arrays.py": {
         ("_over_keras_ops", "keras"),

@@ -15,6 +15,7 @@ from sightline.cli.comparing import compare_files
 from sightline.cli.demo import show_demo
 from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, masked, settings
 from sightline.cli.visualizing import Wished, visualize_targets
+from sightline.cli.world import write_world
 from sightline.images import MAX_PIXELS
 from sightline.reduce import REDUCTIONS
 
@@ -219,6 +220,24 @@ def audit(
     question: dict[str, Any] = {"method": method, "target": target, "layer": layer, "random_state": random_state}
     question |= {"masks": masks, "labels_csv": labels_csv, "groups": groups, "against": against, **settings(set_ or ())}
     return audit_folder(model, folder, loading, question, fail_if or (), out, as_json=as_json)
+
+
+@app.command()
+def world(
+    name: Annotated[str, Argument(metavar="NAME", help="For example damaged-parts/honest, fish-scales or mosaic/2x2.")],
+    out: Annotated[Path, Argument(metavar="OUT", help="A new folder, or an empty one.")],
+    count: Annotated[int, Option(min=1, metavar="N", help="How many pictures.")] = 16,
+    seed: Annotated[int, Option(min=0, metavar="S", help="Of the first picture; the others follow.")] = 0,
+    size: Annotated[
+        int | None, Option(metavar="PIXELS", help="Of the squares. [default: as the net takes them]")
+    ] = None,
+    source: Annotated[
+        Path | None, Option("--from", metavar="DIR", help="Of a mosaic's cells: a folder with a folder for each class.")
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Draw pictures with a known answer, with masks of what matters and of what distracts."""
+    return write_world(name, out, count, seed, size, source)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from sightline.explanation import Explanation
 from sightline.pictures import save_png
 
 if TYPE_CHECKING:
-    from sightline.worlds.fish_scales import Drawing
+    from sightline.worlds.fish_scales import ScaleDrawing
 
 WORLD = "fish-scales/rings"
 METHODS = ("gradient", "smoothgrad", "integrated-gradients", "grad-cam", "guided-backprop", "occlusion")
@@ -25,10 +25,10 @@ def show_demo(out: Path) -> None:
 
     Raises ModelError where PyTorch is missing, InputError where `out` cannot be written.
     """
-    from sightline.worlds import DEMO_SEED, DEMO_SIZE, find_world
+    from sightline.worlds import DEMO_SEED, DEMO_SIZE, fish_scales
 
     model = sl.load(f"world:{WORLD}")
-    drawing = find_world(WORLD).draw(DEMO_SEED, size=DEMO_SIZE)
+    drawing = fish_scales.draw(DEMO_SEED, size=DEMO_SIZE)
     picture = out / "fish-scale.png"
     save_png(Image.fromarray(drawing.image), picture, {})
     found = sl.explain(model, str(picture), method=METHODS, target="top")
@@ -40,7 +40,7 @@ def show_demo(out: Path) -> None:
     print_line(f"The picture is {picture}; all maps side by side are in {together}.")
 
 
-def _tell(drawing: Drawing, found: list[Explanation], files: list[Path]) -> None:
+def _tell(drawing: ScaleDrawing, found: list[Explanation], files: list[Path]) -> None:
     guess = found[0].top[0][0]
     print_line(f"The fish is {drawing.age} years old: its scale has {drawing.age} rings.")
     print_line(f"The model says {guess['label']}, with probability {guess['probability']:.2f}.")

@@ -7,11 +7,13 @@ count.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sightline.errors import InputError
+from sightline.worlds.drawing import Drawing, check_size, generator
 from sightline.worlds.painting import Array, mean_over_pixel, noise, pixel_centres, waves
 
 AGES = range(1, 9)
@@ -40,6 +42,7 @@ class Scale:
     circuli_depth: float
     faded_side: float
     colour: tuple[float, float, float]
+    added: tuple[float, ...] = ()  # those of the rings that were laid over the circuli, which do not crowd there
 
 
 @dataclass(frozen=True)
@@ -56,27 +59,20 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A painted picture: `image` (h, w, 3) uint8, and where things are, (h, w) bool each.
+class ScaleDrawing(Drawing):
+    """A painted scale: `mask` holds the rings that make the `age`, `scale_mask` their scale, `neighbour_mask` the other."""
 
-    `mask` holds the rings that make the `age`, `scale_mask` their scale, `neighbour_mask` what is seen of the other.
-    """
-
-    image: Array
-    mask: Array
-    age: int
     scale_mask: Array
     neighbour_mask: Array
+    age: int
 
 
-def draw(seed: int, *, size: int = 96, age: int | None = None, neighbour: bool | None = None) -> Drawing:
+def draw(seed: int, *, size: int = 96, age: int | None = None, neighbour: bool | None = None) -> ScaleDrawing:
     """The picture of a seed, `size` pixels square; `age` and `neighbour` change these and leave the rest as it is.
 
     Raises InputError for an age outside 1 to 8, a size outside 32 to 1024, or a negative seed.
     """
-    if seed < 0:
-        raise InputError(f"The seed is {seed}; expected 0 or more.", "Give a whole number such as 7.")
-    return render(parameters(np.random.default_rng(seed), age=age, neighbour=neighbour), size)
+    return render(parameters(generator(seed), age=age, neighbour=neighbour), size)
 
 
 def parameters(rng: np.random.Generator, *, age: int | None = None, neighbour: bool | None = None) -> Picture:
@@ -135,24 +131,35 @@ def _colour(rng: np.random.Generator, dark: float, light: float) -> tuple[float,
     return float(grey + warmth), float(grey + tint), float(grey - warmth)
 
 
-def render(picture: Picture, size: int = 96) -> Drawing:
+def render(picture: Picture, size: int = 96) -> ScaleDrawing:
     """Paints a picture, `size` pixels square; the same picture at two sizes shows the same.
 
     Raises InputError for a size outside 32 to 1024.
     """
-    if not 32 <= size <= 1024:
-        raise InputError(
-            f"The size is {size} pixels; expected 32 to 1024.", "Give size=96, as the shipped net expects."
-        )
+    check_size(size)
     rng = np.random.default_rng(picture.noise_seed)
     canvas = picture.ground + picture.roughness * (noise(rng, size, 12) + noise(rng, size, 40))[..., None]
-    neighbour_mask = np.zeros((size, size), bool)
+    neighbour = np.zeros((size, size), bool)
     if picture.neighbour is not None:
-        canvas, neighbour_mask, _ = _lay(canvas, picture.neighbour, size)
-    canvas, scale_mask, mask = _lay(canvas, picture.scale, size)
+        canvas, neighbour, _ = _lay(canvas, picture.neighbour, size)
+    canvas, scale, rings = _lay(canvas, picture.scale, size)
     canvas = canvas * _light(picture, size) + picture.grain * noise(rng, size, 192)[..., None]
     image = np.round(255 * np.clip(canvas, 0, 1)).astype(np.uint8)
-    return Drawing(image, mask, len(picture.scale.rings), scale_mask, neighbour_mask & ~scale_mask)
+    age, other = len(picture.scale.rings), neighbour & ~scale
+    return ScaleDrawing(
+        *(image, rings, other, ~(scale | other), age - 1, picture, _facts(picture)),
+        scale_mask=scale,
+        neighbour_mask=other,
+        age=age,
+    )
+
+
+def _facts(picture: Picture) -> dict[str, str | int | float]:
+    return {
+        "rings": len(picture.scale.rings),
+        "radius": round(picture.scale.radius, 4),
+        "neighbour": len(picture.neighbour.rings) if picture.neighbour else 0,
+    }
 
 
 def _light(picture: Picture, size: int) -> Array:
@@ -163,7 +170,7 @@ def _light(picture: Picture, size: int) -> Array:
 
 def _lay(canvas: Array, scale: Scale, size: int) -> tuple[Array, Array, Array]:
     """The canvas with a scale on it, where the scale is, and where its rings are."""
-    angle, level, pixel = _polar(scale, size)
+    angle, level, pixel = polar(scale, size)
     wobbly = level * (
         1
         + np.sin(np.pi * np.clip(level, 0, 1))
@@ -177,7 +184,7 @@ def _lay(canvas: Array, scale: Scale, size: int) -> tuple[Array, Array, Array]:
     return canvas + cover * (painted - canvas), level <= 1, np.searchsorted(edges, wobbly) % 2 == 1
 
 
-def _polar(scale: Scale, size: int) -> tuple[Array, Array, Array]:
+def polar(scale: Scale, size: int) -> tuple[Array, Array, Array]:
     """For each pixel: its direction from the focus, its level, and how many levels a pixel is wide."""
     at, focus = pixel_centres(size), np.array(scale.centre) + scale.radius * np.array(scale.focus)
     across, down = (at - focus[0])[None, :], (at - focus[1])[:, None]
@@ -194,10 +201,19 @@ def _reach(scale: Scale) -> Array:
 
 
 def _relief(scale: Scale) -> Array:
-    """Brightness at each level: circuli that crowd at dark rings, with a mean of zero over the scale's area."""
+    """Brightness at each level: circuli that crowd at dark rings, with a mean of zero over the scale's area.
+
+    Added rings come on top, and leave everything a few of their widths away as it is.
+    """
     level = np.abs(_LEVELS)
-    rings = np.exp(-0.5 * ((level[:, None] - np.array(scale.rings)) / scale.ring_width) ** 2).sum(1)
+    rings = _bands(level, [ring for ring in scale.rings if ring not in scale.added], scale.ring_width)
     turns = np.cumsum(scale.circuli * (1 + 0.8 * rings)) * (_LEVELS[1] - _LEVELS[0])
     relief = scale.circuli_depth * np.cos(2 * np.pi * turns) - scale.ring_depth * rings
     area = level * (level <= 1)
-    return np.asarray(relief - (relief * area).sum() / area.sum())
+    added = scale.ring_depth * _bands(level, scale.added, scale.ring_width)
+    return np.asarray(relief - (relief * area).sum() / area.sum() - added)
+
+
+def _bands(level: Array, rings: Sequence[float], width: float) -> Array:
+    """How far each level lies in a ring, from 0 to 1."""
+    return np.asarray(np.exp(-0.5 * ((level[:, None] - np.array(rings)) / width) ** 2).sum(1))

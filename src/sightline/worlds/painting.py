@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def noise(rng: np.random.Generator, size: int, cells: int) -> Array:
     return np.asarray(weights @ rng.standard_normal((cells, cells)) @ weights.T)
 
 
+@lru_cache(64)
 def _lattice_weights(size: int, cells: int) -> Array:
     width = np.hypot(1.2 / cells, 0.6 / size)
     away = (pixel_centres(size)[:, None] - pixel_centres(cells)[None, :]) / width
