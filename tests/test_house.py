@@ -17,6 +17,7 @@ FRAMEWORKS = ("none",)
 # From the ground up (DESIGN.md section 3): a room imports only from rooms before it, and a folder's files among themselves.
 ORDER = (
     *("errors", "arrays", "model", "memory", "tail", "stream", "hiding", "rules", "method", "params", "metric"),
+    "alike",
     *(
         "images",
         "preprocessing",

@@ -30,7 +30,7 @@ from sightline.model import Target
 from sightline.params import check_number, settle
 from sightline.preprocessing import Preprocessing
 from sightline.question import Question
-from sightline.scores import Probability
+from sightline.scores import Probability, pick_target
 from sightline.targets import wanted
 
 _LOADING = tuple(inspect.signature(load).parameters)[1:]
@@ -179,6 +179,7 @@ def _given(
         "target": target,
         "probability": _probability(explanation, target),
         "again": partial(_again, request, loaded, preprocessing, x.shape[0], size, target),
+        "another": partial(_another, loaded, x, [facts["index"] for facts in explanation.target[rows]]),
     }
 
 
@@ -186,6 +187,18 @@ def _probability(explanation: Explanation, target: Target) -> Target | None:
     """The probability of the class that is explained; None where it is no class's score."""
     is_class = all(isinstance(facts["index"], int) for facts in explanation.target) and explanation.top
     return target.then(Probability(explanation.head)) if is_class and explanation.top[0] else None
+
+
+def _another(loaded: Loaded, x: Array, explained: Sequence[Any], random_state: int) -> Target:
+    """Another class of each image: the explained one and a step that is drawn once for all of them."""
+    if not all(isinstance(index, int) for index in explained):
+        raise MethodError(
+            "another class was asked for; what is explained is no single class of a classifier.", "Explain a class."
+        )
+    outputs = loaded.model.run(x).outputs
+    count = max(outputs.shape[1], 2)  # one output has two classes
+    classes = (np.array(explained) + np.random.default_rng(random_state).integers(1, count)) % count
+    return pick_target(classes[:, None, None], np.ones((1, 1)), outputs)
 
 
 def _again(
