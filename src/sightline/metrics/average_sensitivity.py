@@ -16,7 +16,7 @@ from sightline.metrics._nearby import changes
     family="robustness",
     better="lower",
     low=0,
-    source="Bhatt et al. 2020, definition 2, arXiv:2005.00631; distance and radius of Yeh et al. 2019, arXiv:1901.09392",
+    source="Bhatt et al. 2020, arXiv:2005.00631; distance and radius of Yeh et al. 2019, arXiv:1901.09392",
 )
 def average_sensitivity(
     maps: np.ndarray,

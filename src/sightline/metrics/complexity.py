@@ -11,7 +11,7 @@ from sightline.metric import metric
     family="complexity",
     better="lower",
     low=0,
-    source="Bhatt et al. 2020, section 3.3, arXiv:2005.00631",
+    source="Bhatt et al. 2020, arXiv:2005.00631",
 )
 def complexity(maps: np.ndarray) -> np.ndarray:
     """Entropy in nats of the map's absolute values, as shares of their sum: 0 where one pixel has all.

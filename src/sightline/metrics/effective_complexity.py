@@ -16,7 +16,7 @@ from sightline.model import Model, Target
     better="lower",
     low=0,
     high=1,
-    source="Nguyen and Martínez 2020, section 4.3, arXiv:2007.07584",
+    source="Nguyen and Martínez 2020, arXiv:2007.07584",
 )
 def effective_complexity(
     maps: np.ndarray,

@@ -13,7 +13,7 @@ from sightline.metric import metric
     low=0,
     high=1,
     source="Wang et al. 2020 (Score-CAM), section 4.3, arXiv:1910.01279; as relevance mass accuracy on a mask: "
-    "Arras et al. 2022, equation 1, arXiv:2003.07258",
+    "Arras et al. 2022 (CLEVR-XAI), arXiv:2003.07258",
     also="relevance-mass-accuracy",
 )
 def energy_pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:

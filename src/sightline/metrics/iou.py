@@ -16,8 +16,7 @@ from sightline.metrics._places import has_object, only_where
     better="higher",
     low=0,
     high=1,
-    source="Jaccard 1912, doi:10.1111/j.1469-8137.1912.tb05611.x; best threshold: Choe et al. 2020, section 3.2, "
-    "arXiv:2001.07437",
+    source="Jaccard 1912, doi:10.1111/j.1469-8137.1912.tb05611.x; best threshold: Choe et al. 2020, arXiv:2001.07437",
 )
 def iou(
     maps: np.ndarray, masks: np.ndarray, *, threshold: Literal["share", "best"] = "share", share: Size = 0.5

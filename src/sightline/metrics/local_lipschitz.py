@@ -16,7 +16,7 @@ from sightline.metrics._nearby import distances, noise_like
     family="robustness",
     better="lower",
     low=0,
-    source="Alvarez-Melis and Jaakkola 2018, equation 2, arXiv:1806.08049",
+    source="Alvarez-Melis and Jaakkola 2018, arXiv:1806.08049",
 )
 def local_lipschitz(
     maps: np.ndarray,

@@ -13,7 +13,7 @@ from sightline.metrics._places import only_where
     better="higher",
     low=0,
     high=1,
-    source="Fawcett 2006, doi:10.1016/j.patrec.2005.10.010 (as the statistic of Mann and Whitney, section 7)",
+    source="Fawcett 2006, doi:10.1016/j.patrec.2005.10.010; as the statistic of Mann and Whitney",
 )
 def localisation_auc(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """How often a pixel of the mask has a higher value than one outside of it.

@@ -14,7 +14,7 @@ from sightline.metrics._places import has_object, only_where
     better="higher",
     low=0,
     high=1,
-    source="Zhang et al. 2016 (excitation backprop), section 4.1, arXiv:1608.00507",
+    source="Zhang et al. 2016 (excitation backprop), section 4, arXiv:1608.00507",
 )
 def pointing_game(maps: np.ndarray, masks: np.ndarray, *, tolerance: Size = 15) -> np.ndarray:
     """Whether the map's highest pixel lies on the mask, or within `tolerance` pixels of it: 1 or 0.

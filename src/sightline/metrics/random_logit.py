@@ -17,7 +17,7 @@ from sightline.model import Target
     better="lower",
     low=-1,
     high=1,
-    source="Sixt et al. 2020, section 4, arXiv:1912.09818",
+    source="Sixt et al. 2020, arXiv:1912.09818",
 )
 def random_logit(
     maps: np.ndarray,

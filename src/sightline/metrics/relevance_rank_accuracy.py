@@ -13,7 +13,7 @@ from sightline.metrics._places import share_of_first
     better="higher",
     low=0,
     high=1,
-    source="Arras et al. 2022 (CLEVR-XAI), equation 2, arXiv:2003.07258",
+    source="Arras et al. 2022 (CLEVR-XAI), arXiv:2003.07258",
 )
 def relevance_rank_accuracy(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Share of the map's K highest pixels that lie inside the mask, which has K pixels.

@@ -14,7 +14,7 @@ from sightline.metrics._places import has_object, only_where, share_of_first
     better="higher",
     low=0,
     high=1,
-    source="Theiner et al. 2022, section 4.3, arXiv:2104.14995",
+    source="Theiner et al. 2022, arXiv:2104.14995",
 )
 def top_k_intersection(maps: np.ndarray, masks: np.ndarray, *, k: Count = 1000) -> np.ndarray:
     """Share of the map's `k` highest pixels that lie inside the mask.
