@@ -46,7 +46,20 @@ ORDER = (
         "explanation",
         "describe",
     ),
-    *("explain", "measurement", "measure", "visualization", "visualize", "listing", "__init__", "cli", "__main__"),
+    *(
+        "explain",
+        "measurement",
+        "measure",
+        "randomised",
+        "sanity",
+        "check",
+        "visualization",
+        "visualize",
+        "listing",
+        "__init__",
+        "cli",
+        "__main__",
+    ),
 )
 HEAVY = ("torch", "torchvision", "keras", "tensorflow", "jax", "jaxlib", "timm", "transformers")
 MAY_IMPORT_A_FRAMEWORK = ("frameworks/", "worlds/train.py", "worlds/nets.py")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sightline.check import check
 from sightline.errors import (
     InputError,
     LayerError,
@@ -21,6 +22,7 @@ from sightline.measure import measure
 from sightline.measurement import Measurement
 from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
+from sightline.sanity import SanityCheck
 from sightline.tail import Tail
 from sightline.targets import Region
 from sightline.visualization import Visualization
@@ -43,6 +45,7 @@ __all__ = [
     "Preprocessing",
     "PreprocessingWarning",
     "Region",
+    "SanityCheck",
     "SightlineError",
     "Tail",
     "Target",
@@ -50,6 +53,7 @@ __all__ = [
     "Trace",
     "UntrustedError",
     "Visualization",
+    "check",
     "explain",
     "grid",
     "layers",

@@ -16,6 +16,15 @@ Layers = list[tuple[str, tuple[Place, ...]]]  # each layer's name, and the place
 
 
 @dataclass(frozen=True)
+class Stage:
+    """Which layers are random: their parameters' places, the name of the last of them, and how many they are."""
+
+    name: str
+    count: int
+    places: frozenset[Place]
+
+
+@dataclass(frozen=True)
 class Randomised:
     """`model` with `weights` in the places of its own."""
 
@@ -68,6 +77,18 @@ def parameters_of(model: Any, x: Array) -> Layers:
             "Give a torch.nn.Module or a Keras model with weights.",
         )
     return layers
+
+
+def stages_of(layers: Layers, stages: int, *, alone: bool) -> list[Stage]:
+    """The layers from the top in so many parts of about equal number: each with all before it, or `alone`."""
+    top = [(name, places) for name, places in reversed(layers) if places]
+    parts = min(stages, len(top))
+    ends = [round(len(top) * i / parts) for i in range(parts + 1)]
+    starts = ends[:-1] if alone else [0] * parts
+    return [
+        Stage(top[end - 1][0], end - start, frozenset(p for _, places in top[start:end] for p in places))
+        for start, end in zip(starts, ends[1:])
+    ]
 
 
 def own_weights(model: Model, x: Array, layers: Layers) -> dict[Place, Array]:
