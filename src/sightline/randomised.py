@@ -17,7 +17,7 @@ Layers = list[tuple[str, tuple[Place, ...]]]  # each layer's name, and the place
 
 @dataclass(frozen=True)
 class Stage:
-    """Which layers are random: their parameters' places, the name of the last of them, and how many they are."""
+    """Which layers are random: their parameters' places, their name, and how many they are."""
 
     name: str
     count: int
@@ -83,18 +83,23 @@ def stages_of(layers: Layers, stages: int, *, alone: bool) -> list[Stage]:
     """The layers from the top in so many parts of about equal number: each with all before it, or `alone`."""
     top = [(name, places) for name, places in reversed(layers) if places]
     parts = min(stages, len(top))
-    ends = [round(len(top) * i / parts) for i in range(parts + 1)]
+    ends = [-(-len(top) * i // parts) for i in range(parts + 1)]  # rounded up, so that half is at least half
     starts = ends[:-1] if alone else [0] * parts
-    return [
-        Stage(top[end - 1][0], end - start, frozenset(p for _, places in top[start:end] for p in places))
-        for start, end in zip(starts, ends[1:])
-    ]
+    return [_stage(top[start:end], alone) for start, end in zip(starts, ends[1:])]
+
+
+def _stage(layers: Layers, alone: bool) -> Stage:
+    """Named after its last layer, and where there is none before it, after its first too."""
+    first, last = layers[0][0], layers[-1][0]
+    name = f"{first} to {last}" if alone and first != last else last
+    return Stage(name, len(layers), frozenset(place for _, places in layers for place in places))
 
 
 def own_weights(model: Model, x: Array, layers: Layers) -> dict[Place, Array]:
     """The value of every parameter."""
     places = [place for _, each in layers for place in each]
-    return dict(model.run(x[:1, ...], at=places).values) if places else {}
+    values = model.run(x[:1, ...], at=places).values
+    return {place: values[place] for place in places}  # in their order, which a compiled pass may not keep
 
 
 def drawn(own: Mapping[Place, Array], random_state: int) -> dict[Place, Array]:

@@ -76,7 +76,7 @@ class SanityCheck:
             if self.alarm:
                 least = f"{self._told(i)} at the least"
                 return f"The maps of {self.method} stay alike whichever layers are random ({least}): {BLIND}."
-            return f"The maps of {self.method} change most when {self.layers[i]} is random ({self._told(i)})."
+            return f"The maps of {self.method} change most with {self.layers[i]} random ({self._told(i)})."
         if not self.alarm:
             i = next(i for i, count in enumerate(self.counts) if 2 * count >= self.depth)
             return f"The maps of {self.method} change when {self._top(i)} are random ({self._told(i)})."

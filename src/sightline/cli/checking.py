@@ -57,7 +57,7 @@ def _can_be_read(image: str) -> bool:
 
 def _saved(found: sl.SanityCheck, out: Path, taken: set[str]) -> str:
     """The picture of the similarities, and all facts in its metadata."""
-    stem = free_stem(["check", found.method, found.mode, found.target[0]["label"]], taken)
+    stem = free_stem(["check", found.method, found.mode, _label(found)], taken)
     return str(found.save(out / f"{stem}.png"))
 
 
@@ -67,7 +67,7 @@ def _tell(found: Sequence[tuple[sl.SanityCheck, str]], *, as_json: bool) -> None
         for each, picture in found:
             print_json(each.facts() | {"files": {"picture": picture}})
         return
-    rows = [[each.method, each.target[0]["label"], *_row(each), picture] for each, picture in found]
+    rows = [[each.method, _label(each), *_row(each), picture] for each, picture in found]
     if rows:
         print_table(("method", "target", "similarity", "entropy", "picture"), rows)
     for each, _ in found:
@@ -81,3 +81,9 @@ def _row(found: sl.SanityCheck) -> list[str]:
     means = found.mean()
     rise = found.entropy[np.isfinite(found.entropy)]
     return [f"{means[0]:.2f} to {means[-1]:.2f}", f"{rise.mean():+.0%}" if rise.size else "none"]
+
+
+def _label(found: sl.SanityCheck) -> str:
+    """What is explained; where it differs from image to image, in words."""
+    labels = {str(facts["label"]) for facts in found.target}
+    return labels.pop() if len(labels) == 1 else "each its own"
