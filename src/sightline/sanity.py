@@ -75,14 +75,18 @@ class SanityCheck:
             i = int(self.mean().argmin())
             if self.alarm:
                 least = f"{self._told(i)} at the least"
-                return f"The maps of {self.method} stay alike whichever layers are random ({least}): {BLIND}."
-            return f"The maps of {self.method} change most with {self.layers[i]} random ({self._told(i)})."
+                return f"The maps of {self._name} stay alike whichever layers are random ({least}): {BLIND}."
+            return f"The maps of {self._name} change most with {self.layers[i]} random ({self._told(i)})."
         if not self.alarm:
             i = next(i for i, count in enumerate(self.counts) if 2 * count >= self.depth)
-            return f"The maps of {self.method} change when {self._top(i)} are random ({self._told(i)})."
+            return f"The maps of {self._name} change when {self._top(i)} are random ({self._told(i)})."
         i = self.counts.index(self.unmoved)
         learnt = BLIND if self.unmoved == self.depth else f"{BLIND} in these"
-        return f"The maps of {self.method} stay alike when {self._top(i)} are random ({self._told(i)}): {learnt}."
+        return f"The maps of {self._name} stay alike when {self._top(i)} are random ({self._told(i)}): {learnt}."
+
+    @property
+    def _name(self) -> str:
+        return f"{self.method} of {self.params['of']}" if "of" in self.params else self.method
 
     def _top(self, i: int) -> str:
         return f"the top {self.counts[i]} of {self.depth} layers"
