@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,10 @@ def test_the_same_random_state_gives_the_same_weights(model: Any) -> None:
 
 def test_an_image_does_not_depend_on_its_neighbours(model: Any) -> None:
     (together,) = sl.check(model, as_input(IMAGES), method="gradient", stages=2)
+    loaded = sl.load(model)
+    fewer = replace(loaded, model=replace(loaded.model, chunk=2))  # type: ignore[type-var]
+    (parted,) = sl.check(fewer, as_input(IMAGES), method="gradient", stages=2)
+    np.testing.assert_allclose(parted.similarities["spearman"], together.similarities["spearman"], rtol=1e-5)
     for i in range(3):
         (alone,) = sl.check(model, as_input(IMAGES[i : i + 1]), method="gradient", stages=2)
         for name in SIMILARITIES:

@@ -79,6 +79,13 @@ def test_a_weight_that_two_layers_share_is_drawn_once() -> None:
     assert places == ["=0.weight", "=0.bias", "=1.bias", "=3.weight", "=3.bias"]
 
 
+def test_a_single_number_is_random_too() -> None:
+    own = {"=scale": torch.tensor(4.0).double(), "=zeros": torch.zeros(3).double()}
+    found = drawn(own, 0)
+    assert found["=scale"] == pytest.approx(4 + 4 * np.random.default_rng([0, 0]).standard_normal())
+    assert found["=scale"].shape == () and torch.equal(found["=zeros"], own["=zeros"])
+
+
 def test_torchscript_is_refused() -> None:
     scripted = torch.jit.script(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval())
     with pytest.raises(sl.ModelError, match="TorchScript"):

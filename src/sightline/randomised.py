@@ -105,7 +105,8 @@ def own_weights(model: Model, x: Array, layers: Layers) -> dict[Place, Array]:
 def drawn(own: Mapping[Place, Array], random_state: int) -> dict[Place, Array]:
     """Normal draws with the mean and the standard deviation of each parameter: its scale is kept, and nothing else.
 
-    The draw of a parameter depends on `random_state` and on its place in the order alone.
+    A single number has its own size for a deviation. The draw of a parameter depends on `random_state` and on its place
+    in the order alone.
     """
     return {place: _drawn(value, random_state, i) for i, (place, value) in enumerate(own.items())}
 
@@ -113,4 +114,5 @@ def drawn(own: Mapping[Place, Array], random_state: int) -> dict[Place, Array]:
 def _drawn(value: Array, random_state: int, i: int) -> Array:
     values = to_numpy(value).astype(np.float64)
     draw = np.random.default_rng([random_state, i]).standard_normal(values.shape)
-    return like(values.mean() + values.std() * draw, value)
+    spread = values.std() if values.size > 1 else np.abs(values)
+    return like(np.asarray(values.mean() + spread * draw), value)
