@@ -1,4 +1,4 @@
-"""Writes what the documentation says of the methods from the registry itself: python docs/make_tables.py"""
+"""Writes what the documentation says of methods and metrics from the registries: python docs/make_tables.py"""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from sightline import methods
+from sightline import methods, metrics
 from sightline.method import METHODS, AtLeast, Method, Names, Sides
+from sightline.metric import METRICS, Metric
 
 HERE = Path(__file__).parent
-README, METHODS_PAGE = HERE.parent / "README.md", HERE / "methods.md"
+README, METHODS_PAGE, METRICS_PAGE = HERE.parent / "README.md", HERE / "methods.md", HERE / "metrics.md"
 BEGIN, END = "<!-- methods -->", "<!-- /methods -->"
 HEAD = """# The methods
 
@@ -31,13 +32,54 @@ pixel, where it has channels (`reduce=`, `--reduce`). Shapes are those inside a 
 `explain` returns is told in [the answer](answer.md). A baseline is `black`, `white`, `mean` (the picture's own mean
 colour), `blurred`, `noise`, a number in the model's input units, an array, or another picture.
 """
+METRICS_HEAD = """# The metrics
+
+Written by `docs/make_tables.py` from the registry: change the docstring of a metric, not this page.
+
+`sl.measure(model, images, metric=[...], method=[...])` gives a `Measurement` for each method, target and metric: a value
+for each image, its mean with a standard error, and the whole protocol behind it. An option is written
+`"deletion:steps=10,fill=black"`, a published protocol `"deletion:rise-2018"`. Localisation needs masks of what matters,
+`masks=[...]`, one an image.
+
+```python
+import sightline as sl
+from sightline.worlds import find_world
+
+scales = [find_world("fish-scales").draw(seed, size=96) for seed in (7, 8)]
+for found in sl.measure(
+    "world:fish-scales/rings",
+    [scale.image for scale in scales],
+    metric=["energy-pointing-game", "pointing-game:tolerance=5"],
+    method=["gradient", "edges", "random"],
+    masks=[scale.mask for scale in scales],
+):
+    print(found.metric, found.method, round(found.mean, 2), found.protocol)
+```
+
+```text
+energy-pointing-game gradient 0.21 {}
+pointing-game gradient 1.0 {'tolerance': 5.0}
+energy-pointing-game edges 0.16 {}
+pointing-game edges 1.0 {'tolerance': 5.0}
+energy-pointing-game random 0.13 {}
+pointing-game random 0.0 {'tolerance': 5.0}
+```
+
+What a number means is told by its controls: `random`, `gaussian` and `edges` are methods that know nothing of the
+model. A method that is no better than they are has shown nothing. No metric is a proof: each asks one question, and says
+which. Whether a map depends on the model at all is asked by [the check](checks.md).
+
+A metric without an answer for an image (an empty mask, a map of zeros) says NaN there, and the mean is of the others.
+`sightline metrics` lists them.
+"""
 _WORDS = {Sides: "a side in pixels, or height x width", Names: "names of layers"}
 
 
 def main() -> None:
-    """Write the table of the README and the whole page of the methods."""
+    """Write the table of the README, and the whole pages of the methods and of the metrics."""
     README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
     METHODS_PAGE.write_text(methods_page(), encoding="utf-8")
+    METRICS_PAGE.write_text(metrics_page(), encoding="utf-8")
 
 
 def with_table(text: str) -> str:
@@ -63,6 +105,33 @@ def methods_page() -> str:
     return "\n".join([HEAD, head, "", *(section(m) for m in every)]).rstrip() + "\n"
 
 
+def metrics_page() -> str:
+    """A row and a section for each metric."""
+    every = [METRICS[m["name"]] for m in metrics()]
+    rows = [(f"[`{m.name}`](#{m.name})", m.family, m.better, ends(m), m.summary.removesuffix(".")) for m in every]
+    head = table(("metric", "family", "better", "range", "what it says"), rows)
+    return "\n".join([METRICS_HEAD, head, "", *(metric_section(m) for m in every)]).rstrip() + "\n"
+
+
+def metric_section(m: Metric) -> str:
+    """One metric: its docstring, its source, its options and its published protocols."""
+    also = f" Also called `{m.also}`." if m.also else ""
+    better = "Neither end is better" if m.better == "neither" else f"The {m.better}, the better"
+    facts = f"{better}; {ends(m)}. Source: {cited(m.source)}.{also}"
+    rows = [(f"`{name}`", f"`{default}`", kind_of(m.hints[name])) for name, default in m.params.items()]
+    options = ["", table(("option", "default", "values"), rows)] if rows else []
+    told = [
+        (f"`{m.name}:{name}`", ", ".join(f"`{k}={v}`" for k, v in each.items())) for name, each in m.presets.items()
+    ]
+    presets = ["", table(("published protocol", "options"), told)] if told else []
+    return "\n".join([f"## {m.name}", "", docstring(m), "", facts, *options, *presets, ""])
+
+
+def ends(m: Metric) -> str:
+    """The range of its values."""
+    return f"from {m.low:g} to {m.high:g}".replace("from -inf to inf", "any number").replace(" to inf", " up")
+
+
 def section(m: Method) -> str:
     """One method."""
     facts = f"Needs: {needed(m)}. Cost: {m.cost}. Source: {cited(m.source)}."
@@ -75,8 +144,8 @@ def section(m: Method) -> str:
     return "\n".join([f"## {m.name}", "", docstring(m), "", facts, *options, "", picture, ""])
 
 
-def docstring(m: Method) -> str:
-    """All that the method says of itself; its shapes have stars that are none of Markdown's."""
+def docstring(m: Method | Metric) -> str:
+    """All that it says of itself; its shapes have stars that are none of Markdown's."""
     return (inspect.getdoc(m.function) or "").replace("*", r"\*")
 
 

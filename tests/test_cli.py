@@ -104,6 +104,18 @@ def test_methods_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
     assert next(line for line in table if "integrated-gradients" in line).count("steps=50") == 1
 
 
+def test_metrics_lists_the_registry(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["metrics"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["name", "family", "better", "needs", "options", "protocols", "source"]
+    assert [line.split()[0] for line in lines[1:]] == [metric["name"] for metric in sl.metrics()]
+    (deletion,) = [line for line in lines if line.split()[0] == "deletion"]
+    assert "steps=50" in deletion and "rise-2018, rise-2018-dataset" in deletion
+    assert main(["metrics", "--json"]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {m["name"]: m["high"] for m in found}["complexity"] is None  # no end
+
+
 def test_settings_are_pairs() -> None:
     assert settings(["steps=32", "baseline = a=b.png", "some-thing=1"]) == {
         "steps": "32",

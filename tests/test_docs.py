@@ -85,6 +85,7 @@ def test_the_tables_are_those_of_the_registry() -> None:
     readme = make_tables.README.read_text(encoding="utf-8")
     assert make_tables.with_table(readme) == readme, "run python docs/make_tables.py"
     assert make_tables.METHODS_PAGE.read_text(encoding="utf-8") == make_tables.methods_page()
+    assert make_tables.METRICS_PAGE.read_text(encoding="utf-8") == make_tables.metrics_page()
     for method in sl.methods():
         assert f"[`{method['name']}`](docs/methods.md#{method['name']})" in readme
 

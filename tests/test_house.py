@@ -16,20 +16,8 @@ FRAMEWORKS = ("none",)
 
 # From the ground up (DESIGN.md section 3): a room imports only from rooms before it, and a folder's files among themselves.
 ORDER = (
-    *(
-        "errors",
-        "arrays",
-        "model",
-        "machine",
-        "memory",
-        "tail",
-        "stream",
-        "hiding",
-        "rules",
-        "method",
-        "params",
-        "metric",
-    ),
+    *("errors", "arrays", "model", "machine", "memory", "tail", "stream", "hiding", "rules", "method", "params", "metric"),
+    "alike",
     *(
         "images",
         "preprocessing",
@@ -65,6 +53,9 @@ ORDER = (
         "measure",
         "auditing",
         "audit",
+        "randomised",
+        "sanity",
+        "check",
         "visualization",
         "visualize",
         "listing",

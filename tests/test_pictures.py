@@ -518,3 +518,18 @@ def test_importing_the_pictures_loads_neither_matplotlib_nor_scikit_image():
     source = Path(sys.modules["sightline.pictures"].__file__).parents[2]
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": str(source)})
     assert run.stdout.strip() == "set()", run.stderr
+
+
+def test_lines_stand_at_their_values_and_no_name_is_cut_off() -> None:
+    from sightline.pictures import lines
+    from sightline.pictures.lines import HEIGHT, LEFT, WIDTH, _across, _down
+
+    same = {"title": "t", "facts": [], "caption": "c", "level": 0.7}
+    short = lines({"a": np.array([1.0, 0.0])}, ["1", "2"], **same)
+    upright = lines({"a": np.array([1.0, 0.0])}, ["1", "a.layer.with.a.long.name.indeed"], **same)
+    assert upright.height - short.height > 180
+    assert _down(1, 0) == 10 and _down(0, 0) == 10 + HEIGHT and _down(0, -1) == 10 + HEIGHT / 2
+    assert min(_across(5)) > LEFT and max(_across(5)) < WIDTH
+    one = lines({"a": np.array([0.3])}, ["1"], **same)
+    below = lines({"a": np.array([-0.9])}, ["1"], **same)
+    assert one.size == below.size and (np.asarray(one) != np.asarray(below)).any()

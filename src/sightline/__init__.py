@@ -7,6 +7,7 @@ from sightline.auditing.answer import Audit
 from sightline.board import Board
 from sightline.boxes import Box
 from sightline.compare import Comparison, compare
+from sightline.check import check
 from sightline.errors import (
     InputError,
     LayerError,
@@ -28,6 +29,7 @@ from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
 from sightline.regions import Region
 from sightline.similarity import Similar
+from sightline.sanity import SanityCheck
 from sightline.tail import Tail
 from sightline.visualization import Visualization
 from sightline.visualize import visualize
@@ -53,6 +55,7 @@ __all__ = [
     "Preprocessing",
     "PreprocessingWarning",
     "Region",
+    "SanityCheck",
     "SightlineError",
     "Similar",
     "Tail",
@@ -63,6 +66,7 @@ __all__ = [
     "Visualization",
     "audit",
     "compare",
+    "check",
     "explain",
     "grid",
     "layers",

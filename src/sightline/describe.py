@@ -52,7 +52,7 @@ def describe(
             method=request.method.name,
             model=loaded.name,
             layer=found.layer,
-            params={name: _told(value) for name, value in request.params.items() if name != "random_state"},
+            params={name: told(value) for name, value in request.params.items() if name != "random_state"},
             random_state=request.random_state,
             reduce=reduce,
             smooth=request.smooth,
@@ -75,9 +75,9 @@ def _reduction(request: Request, found: Found) -> str | None:
     return (request.reduce or request.method.base(request.params).reduce) if found.attribution.ndim == 5 else None
 
 
-def maps_of(request: Request, found: Found, size: tuple[int, int]) -> np.ndarray:
-    """The maps (n, h, w) of the first target, as an Explanation has them."""
-    return _maps(found.attribution[0], _reduction(request, found), size, request.smooth)
+def maps_of(request: Request, found: Found, size: tuple[int, int], k: int = 0) -> np.ndarray:
+    """The maps (n, h, w) of target `k`, as an Explanation has them."""
+    return _maps(found.attribution[k], _reduction(request, found), size, request.smooth)
 
 
 def _maps(attribution: np.ndarray, reduce: str | None, size: tuple[int, int], sigma: float) -> np.ndarray:
@@ -115,20 +115,20 @@ def _blindness(request: Request, checks: Mapping[str, np.ndarray], k: int) -> li
     share = float(checks["blind"][k].max()) if "blind" in checks else 0.0
     if share < _BLIND:
         return []
-    given = next(_told(request.params[name]) for name in ("baseline", "backgrounds") if name in request.params)
+    given = next(told(request.params[name]) for name in ("baseline", "backgrounds") if name in request.params)
     return [
         f"{share:.1%} of the pixels look like the baseline ({given}), so that {request.method.name} gives them next to "
         "nothing, whatever they mean; compare another baseline, or the mean over several, such as black+white"
     ]
 
 
-def _told(value: Any) -> Any:
+def told(value: Any) -> Any:
     """An option as JSON can tell it."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list | tuple) and len(value) <= _FEW:
-        return "+".join(str(_told(each)) for each in value)
+        return "+".join(str(told(each)) for each in value)
     plain = isinstance(value, str | int | float | type(None))
     return value if plain else f"{type(value).__name__} {tuple(getattr(value, 'shape', ())) or ''}".strip()

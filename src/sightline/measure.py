@@ -20,7 +20,7 @@ from sightline.explanation import Explanation
 from sightline.inputs import Given, is_input, take
 from sightline.load import LOADING, Loaded, load, preprocessing_for
 from sightline.masks import masks_for
-from sightline.measurement import Measurement
+from sightline.measurement import Facts, Measurement
 from sightline.memory import as_bytes, fitted
 from sightline.method import AtLeast
 from sightline.metric import Metric, find_metric
@@ -29,7 +29,7 @@ from sightline.params import check_number, settle
 from sightline.preprocessing import Preprocessing
 from sightline.question import Question
 from sightline.references import resolved
-from sightline.scores import Probability
+from sightline.scores import Probability, pick_target
 
 
 @dataclass(frozen=True)
@@ -185,13 +185,32 @@ def _given(
         "target": target,
         "probability": _probability(explanation, target),
         "again": partial(_again, request, loaded, preprocessing, x.shape[0], size, target),
+        "another": partial(_another, loaded, x, explanation.target[rows], _is_class(explanation)),
     }
 
 
 def _probability(explanation: Explanation, target: Target) -> Target | None:
     """The probability of the class that is explained; None where it is no class's score."""
-    is_class = all(isinstance(facts["index"], int) for facts in explanation.target) and explanation.top
-    return target.then(Probability(explanation.head)) if is_class and explanation.top[0] else None
+    return target.then(Probability(explanation.head)) if _is_class(explanation) else None
+
+
+def _is_class(explanation: Explanation) -> bool:
+    named = all(isinstance(facts["index"], int) for facts in explanation.target)
+    return bool(named and explanation.top and explanation.top[0])
+
+
+def _another(loaded: Loaded, x: Array, explained: Sequence[Facts], is_class: bool, random_state: int) -> Target:
+    """Another class of each image: the explained one and a step that is drawn once for all of them."""
+    if not is_class:
+        raise MethodError(
+            "another class was asked for; what is explained is no single class of a classifier.", "Explain a class."
+        )
+    outputs = loaded.model.run(x).outputs
+    count = max(outputs.shape[1], 2)  # one output has two classes
+    classes = (
+        np.array([facts["index"] for facts in explained]) + np.random.default_rng(random_state).integers(1, count)
+    ) % count
+    return pick_target(classes[:, None, None], np.ones((1, 1)), outputs)
 
 
 def _again(

@@ -7,7 +7,8 @@ A metric is a function of n images that asks for what it needs by the names of i
 - `model`, `x`, `target`: the seam, the images as the model takes them, and what the maps explain, one score an image;
 - `probability`: the probability of what they explain as a target, None where that is no class;
 - `again(images, target=None)`: the maps (m, h, w) that the same method makes of other images, of which there may be
-  several copies of `x` behind each other; with `target` of another one.
+  several copies of `x` behind each other; with `target` of another one;
+- `another(random_state)`: another class of each image as a target, drawn; MethodError where no class is explained.
 
 Its options follow, by keyword; together they are the protocol that every number carries. One called `fill` arrives as
 images like `x`. It gives the values (n,), or these and its curves, name -> (n, points).
@@ -43,6 +44,7 @@ class Metric:
     high: float
     source: str
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # published protocols, by name
+    also: str = ""  # another name of the same
 
     @property
     def summary(self) -> str:
@@ -84,12 +86,13 @@ def metric(
     high: float = np.inf,
     source: str,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
+    also: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function under its own name, with hyphens."""
 
     def enter(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__.replace("_", "-")
-        METRICS[name] = Metric(name, function, family, better, low, high, source, presets or {})
+        METRICS[name] = Metric(name, function, family, better, low, high, source, presets or {}, also)
         return function
 
     return enter
@@ -98,6 +101,7 @@ def metric(
 def find_metric(name: str) -> Metric:
     """The metric called `name`, underscores and capitals allowed; MethodError with the nearest name if there is none."""
     key = str(name).strip().lower().replace("_", "-")
+    key = next((m.name for m in METRICS.values() if key == m.also), key)
     if key not in METRICS:
         hint = nearest(key, METRICS, "the list of `sightline metrics`")
         raise MethodError(f"metric {name!r} was given; expected one of {', '.join(sorted(METRICS))}.", hint)

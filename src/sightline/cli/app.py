@@ -12,6 +12,7 @@ import sightline as sl
 from sightline.cli import lists
 from sightline.cli.auditing import audit_folder
 from sightline.cli.comparing import compare_files
+from sightline.cli.checking import Checking, check_files
 from sightline.cli.demo import show_demo
 from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, masked, settings
 from sightline.cli.visualizing import Wished, visualize_targets
@@ -118,6 +119,44 @@ def explain(
     }
     options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device, "head": head}
     return explain_files(images, model, options, Wish(question, out, colormap, as_json))
+
+
+@app.command()
+def check(
+    model: Spec,
+    images: Annotated[list[str], Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
+    weights: Weights = None,
+    method: Annotated[
+        list[str] | None, Option(metavar="NAME", help="See `sightline methods`; repeatable. [default: grad-cam]")
+    ] = None,
+    target: Annotated[
+        list[str] | None, Option(metavar="T", help="What is explained, as in explain; repeatable. [default: top]")
+    ] = None,
+    mode: Annotated[
+        str, Option(metavar="NAME", help="cascading: layers above stay random; independent: one part at a time.")
+    ] = "cascading",
+    stages: Annotated[int, Option(min=1, metavar="N", help="In how many parts the layers become random.")] = 10,
+    copies: Annotated[int, Option(min=1, metavar="N", help="Each map is the mean over so many noisy images.")] = 1,
+    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
+    set_: Annotated[
+        list[str] | None, Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
+    ] = None,
+    preprocess: Preprocess = None,
+    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
+    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
+    as_json: Json = False,
+    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
+    output: Output = None,
+    input: Input = None,
+    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same weights.")] = 0,
+    trust: Trust = False,
+    debug: Debug = False,
+) -> int:
+    """See whether maps depend on what a model has learnt: its layers get random weights, from the top down."""
+    question: dict[str, Any] = {"method": method or ["grad-cam"], "target": target or ["top"], "layer": layer}
+    question |= {"mode": mode, "stages": stages, "copies": copies, "random_state": random_state}
+    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    return check_files(images, model, options, Checking(question | settings(set_ or ()), out, as_json))
 
 
 @app.command()
@@ -253,6 +292,12 @@ def demo(
 def methods(as_json: Json = False, debug: Debug = False) -> None:
     """List the methods, with their options and defaults."""
     lists.list_methods(as_json=as_json)
+
+
+@app.command()
+def metrics(as_json: Json = False, debug: Debug = False) -> None:
+    """List the metrics, with their options and published protocols."""
+    lists.list_metrics(as_json=as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`sightline methods`, `layers` and `labels`."""
+"""`sightline methods`, `metrics`, `layers` and `labels`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def list_methods(*, as_json: bool) -> None:
     print_table(
         columns, [[_cell(method["params" if c == "options" else c]) for c in columns] for method in found], fold=True
     )
+
+
+def list_metrics(*, as_json: bool) -> None:
+    """Every metric of the registry."""
+    found = sl.metrics()
+    if as_json:
+        for metric in found:
+            print_json(metric)
+        return
+    columns = ("name", "family", "better", "needs", "options", "protocols", "source")
+    keys = {"options": "params", "protocols": "presets"}
+    rows = [[_cell(metric[keys.get(c, c)]) for c in columns] for metric in found]
+    print_table(columns, rows, fold=True)
 
 
 def list_layers(model: str, options: Mapping[str, Any]) -> None:
@@ -54,6 +67,8 @@ def _sides(shape: tuple[int, ...] | None) -> str:
 
 
 def _cell(value: Any) -> str:
+    if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
+        return ", ".join(value)
     if isinstance(value, Mapping):
         return " ".join(f"{name}={default}" for name, default in value.items())
     return ", ".join(value) if isinstance(value, list) else str(value)

@@ -15,16 +15,17 @@ def noise_like(x: Array, radius: float, random_state: int, k: int) -> Array:
     return like(draw[None], x)
 
 
+def distances(
+    maps: np.ndarray, x: Array, again: Callable[..., np.ndarray], radius: float, samples: int, random_state: int
+) -> np.ndarray:
+    """Euclidean distance of each changed image's map from the image's own: (samples, n)."""
+    found = (again(x + noise_like(x, radius, random_state, k)) - maps for k in range(samples))
+    return np.stack([np.sqrt((each**2).sum(axis=(1, 2))) for each in found])
+
+
 def changes(
     maps: np.ndarray, x: Array, again: Callable[..., np.ndarray], radius: float, samples: int, random_state: int
 ) -> np.ndarray:
-    """Distance of each changed image's map from the image's own, in shares of its norm: (samples, n)."""
-    flat = maps.reshape(len(maps), -1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.stack(
-            [
-                np.linalg.norm((again(x + noise_like(x, radius, random_state, k)) - maps).reshape(flat.shape), axis=1)
-                / np.linalg.norm(flat, axis=1)
-                for k in range(samples)
-            ]
-        )
+    """The distances in shares of the norm of the image's own map, (samples, n); NaN where that is zero everywhere."""
+    norm = np.sqrt((maps**2).sum(axis=(1, 2)))
+    return distances(maps, x, again, radius, samples, random_state) / np.where(norm > 0, norm, np.nan)

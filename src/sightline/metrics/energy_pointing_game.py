@@ -12,7 +12,9 @@ from sightline.metric import metric
     better="higher",
     low=0,
     high=1,
-    source="Wang et al. 2020 (Score-CAM), section 4.3, arXiv:1910.01279; relevance mass accuracy of Arras et al. 2022",
+    source="Wang et al. 2020 (Score-CAM), section 4.3, arXiv:1910.01279; as relevance mass accuracy on a mask: "
+    "Arras et al. 2022 (CLEVR-XAI), arXiv:2003.07258",
+    also="relevance-mass-accuracy",
 )
 def energy_pointing_game(maps: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Share of the map's positive values that lies inside the mask.

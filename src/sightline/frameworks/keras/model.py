@@ -114,6 +114,19 @@ class KerasModel:
         cut = cut_after(self.model, place)
         return Memory(cut, self.run(x, at=cut.crossing).values if cut.crossing else {})
 
+    def parameters(self, x: Array) -> list[tuple[str, tuple[Place, ...]]]:
+        """Every layer with weights that training changes, and their places, in the order in which a pass of `x` enters
+        them; one that no place reaches has none, and comes last."""
+        watch = self.engine.survey(self.model, Ask(self.ends), Arrays(self.array(x)[:1], [v[:1] for v in self.others]))
+        ops = {place: op for place, op, _ in watch.met}
+        found, known = list[tuple[str, tuple[Place, ...]]](), set[int]()
+        for place in (path for path in watch.calls if path in ops):
+            own = [v for v in getattr(ops[place], "_trainable_variables", ()) if id(v) not in known]
+            known |= {id(v) for v in own}
+            found += [(place, tuple(f"={place}/{v.name}" for v in own))] * bool(own)
+        layers = self.model._flatten_layers()
+        return found + [(m.name, ()) for m in layers if any(id(v) not in known for v in m._trainable_variables)]
+
     def run(
         self,
         x: Array,

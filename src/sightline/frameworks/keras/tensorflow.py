@@ -155,7 +155,9 @@ def _compile(model: weakref.ref[keras.Model], ask: Ask, arrays: Arrays) -> _Comp
         heads.append(head)
         return results
 
-    specs = [tf.TensorSpec([None, *a.shape[1:]], a.dtype) for a in arrays.flat]
+    whole = {id(a) for place, a in zip(ask.replaced, arrays.edits) if place.startswith("=")}  # no images: parameters
+    shapes = [a.shape if id(a) in whole else [None, *a.shape[1:]] for a in arrays.flat]
+    specs = [tf.TensorSpec(shape, a.dtype) for shape, a in zip(shapes, arrays.flat)]
     traced = tf.function(function, autograph=False).get_concrete_function(*specs)
     return _Compiled(traced, ask.at, heads[-1])
 

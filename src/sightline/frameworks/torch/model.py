@@ -18,6 +18,7 @@ from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
 from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor
+from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.pool import Spare, borrowed
 from sightline.frameworks.torch.precision import casting, checked, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
@@ -87,6 +88,10 @@ class TorchModel:
             known.clear()
             known[key] = layers
         return list(layers)
+
+    def parameters(self, x: torch.Tensor) -> list[tuple[str, tuple[Place, ...]]]:
+        """Every module with parameters of its own, and their places, in the order in which a pass of `x` enters them."""
+        return parameters_in_order(twin(self.module), lambda module: self._call(module, self.array(x), x.shape[0]))
 
     def _meet(self, x: torch.Tensor) -> list[Layer]:
         seen: Seen = {}
