@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sightline import metrics as _metrics  # noqa: F401  enters every metric, before `metrics` is a public function
 from sightline.explain import refusals
 from sightline.load import load, preprocessing_for
 from sightline.method import METHODS
