@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,7 +39,7 @@ def addition(f: Score, image: np.ndarray, baseline: np.ndarray, m: np.ndarray, s
 
 
 def trapezoids(curve: Sequence[float]) -> float:
-    return sum((a + b) / 2 for a, b in zip(curve, curve[1:])) / (len(curve) - 1)
+    return sum((a + b) / 2 for a, b in pairwise(curve)) / (len(curve) - 1)
 
 
 def relative_fall(curve: Sequence[float]) -> float:

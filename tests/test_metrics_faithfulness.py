@@ -228,16 +228,19 @@ def test_imputation_of_a_large_picture_equals_the_sparse_solution() -> None:
     image, size = gaussian_filter(rng.normal(size=(96, 90)), 2), (96, 90)
     missing = gaussian_filter(rng.normal(size=size), 9) < 0.05
     number = np.cumsum(missing).reshape(size) - 1
-    rows, columns, values, right = [], [], [], np.zeros(missing.sum())
+    entries: list[tuple[float, int, int]] = []
+    right = np.zeros(missing.sum())
     for i, j in np.argwhere(missing):
         for di, dj in ((a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if (a, b) != (0, 0)):
             p, weight = (i + di, j + dj), 1 / 6 if 0 in (di, dj) else 1 / 12
-            if 0 <= p[0] < size[0] and 0 <= p[1] < size[1]:
-                rows, columns, values = [*rows, number[i, j]], [*columns, number[i, j]], [*values, weight]
-                if missing[p]:
-                    rows, columns, values = [*rows, number[i, j]], [*columns, number[p]], [*values, -weight]
-                else:
-                    right[number[i, j]] += weight * image[p]
+            if not (0 <= p[0] < size[0] and 0 <= p[1] < size[1]):
+                continue
+            entries.append((weight, number[i, j], number[i, j]))
+            if missing[p]:
+                entries.append((-weight, number[i, j], number[p]))
+            else:
+                right[number[i, j]] += weight * image[p]
+    values, rows, columns = zip(*entries)
     expected = spsolve(coo_array((values, (rows, columns))).tocsc(), right)
     assert np.abs(imputed(image[None], missing)[0][missing] - expected).max() < 1e-6 * np.ptp(image)
 
