@@ -308,8 +308,10 @@ def test_road_by_hand() -> None:
     assert value[0] == pytest.approx(2, abs=1e-6)
 
 
-def test_irof_by_hand() -> None:
+def test_irof_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two halves, 3 and 1 of the score: 4, 1, 0 or 4, 3, 0."""
+    halves = np.repeat([[[0, 1]]], 8, axis=1).repeat(4, axis=2)
+    monkeypatch.setitem(METRICS["irof"].function.__globals__, "superpixels", lambda *_: halves)
     x = np.zeros((1, 8, 8, 1))
     x[0, :, :4], x[0, :, 4:] = 3 / 32, -1 / 32
     weights = np.ones((8, 8, 1))
