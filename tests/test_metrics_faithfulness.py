@@ -13,10 +13,12 @@ import paper_metrics as twin
 import sightline as sl
 from numpy_nets import NumpyModel, curved, given, linear, measured, with_curves
 from sightline.baselines import baseline_for
+from sightline.measure import _pixels
 from sightline.methods._superpixels import superpixels
 from sightline.metric import METRICS
 from sightline.metrics._imputation import imputed
 from sightline.metrics._information import SHARES, size_in_bytes
+from sightline.scores import Highest
 
 FRAMEWORKS = ("none",)
 RNG = np.random.default_rng(1)
@@ -358,6 +360,28 @@ def test_what_is_no_class_has_no_probability(name: str) -> None:
         return
     with pytest.raises(sl.MethodError, match="no single class"):
         measured(name, what)
+
+
+def test_accuracy_asks_for_the_highest_class() -> None:
+    outputs = np.array([[1.0, 3, 2], [4, 0, 5]])
+    assert Highest()(outputs, outputs[:, 1][None]).tolist() == [[1, 0]]
+    one = np.array([[0.3], [-0.3]])  # one output z has the classes -z and z
+    assert Highest()(one, one[:, 0][None]).tolist() == [[1, 0]]
+    assert Highest()(one, -one[:, 0][None]).tolist() == [[0, 1]]
+    what = given(MODEL, X, MAPS)
+    assert set(with_curves("road", what, scored="accuracy", steps=3)[1]["most"].ravel()) <= {0.0, 1.0}
+
+
+def test_pixels_are_those_of_the_picture() -> None:
+    """Undone by the preprocessing, or else by each image's own ends, also where the images are changed copies."""
+    pre = sl.Preprocessing(mean=(0.5,), std=(0.5,), order="bgr")
+    picture = np.random.default_rng(0).integers(0, 256, size=(2, 4, 5, 3))
+    x = (picture[..., ::-1] / 255 - 0.5) / 0.5
+    assert np.array_equal(_pixels(pre, x, -1, x), picture)
+    moved = np.moveaxis(x, -1, 1)
+    assert np.array_equal(_pixels(pre, moved, -3, np.concatenate([moved, moved])), np.concatenate([picture, picture]))
+    own = np.array([0.0, 4, 8, 2]).reshape(1, 2, 2, 1)
+    assert _pixels(None, own, -1, np.concatenate([own, own / 2])).ravel().tolist() == [0, 128, 255, 64, 0, 64, 128, 32]
 
 
 def test_infidelity_refuses_units_that_do_not_fit() -> None:
