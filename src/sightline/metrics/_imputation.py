@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_DIAGONAL = 1 / 12  # weight of a diagonal neighbour; a direct one has twice as much (Rong et al. 2022, appendix)
+_DIAGONAL = 1 / 12  # weight of a diagonal neighbour; a direct one has twice as much (Rong et al. 2022)
 _ITSELF = 4 * _DIAGONAL  # what `_spread` takes of the pixel itself
 _EXACT = 1e-7  # of the image's range: how far from the solution it may stop
 _ROUGH = 3e-4  # by how much each solution in float32 lowers the error

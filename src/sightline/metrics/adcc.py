@@ -18,7 +18,7 @@ from sightline.model import Model, Target
     better="higher",
     low=0,
     high=1,
-    source="Poppi et al. 2021, section 3, arXiv:2104.10252",
+    source="Poppi et al. 2021, arXiv:2104.10252",
 )
 def adcc(
     maps: np.ndarray,

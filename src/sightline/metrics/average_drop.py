@@ -16,7 +16,7 @@ from sightline.model import Model, Target
     better="lower",
     low=0,
     high=1,
-    source="Chattopadhay et al. 2018, section 5.1, arXiv:1710.11063; top-half: Wang et al. 2020, arXiv:1910.01279",
+    source="Chattopadhay et al. 2018, arXiv:1710.11063; top-half: Wang et al. 2020, arXiv:1910.01279",
     presets=PRESETS,
 )
 def average_drop(
@@ -33,7 +33,8 @@ def average_drop(
     """How much of the probability is lost when only what the map marks is shown, 0 where it rises.
 
     In shares of the whole image's probability, as the papers define it. "multiplied" dims the image by the positive part of
-    the map over its maximum, "top-half" shows the half of the pixels with the highest values; the rest is `fill`. NaN for
+    the map over its maximum, "top-half" shows the half of the pixels with the highest values; the rest is `fill`
+    (whether the papers' zero is one of the picture or of the model's input is not known here). NaN for
     a map without positive values (multiplied), and for a probability of 0. A map that marks everything loses nothing:
     read it with a measure of how much the map marks, as adcc does.
     """

@@ -16,7 +16,7 @@ from sightline.model import Model, Target
     better="higher",
     low=0,
     high=1,
-    source="Zhang et al. 2023 (Opti-CAM), section 4, arXiv:2301.07002",
+    source="Zhang et al. 2023 (Opti-CAM), arXiv:2301.07002",
     presets=PRESETS,
 )
 def average_gain(

@@ -16,7 +16,7 @@ from sightline.model import Model, Target
     better="higher",
     low=0,
     high=1,
-    source="Chattopadhay et al. 2018, section 5.1, arXiv:1710.11063; top-half: Wang et al. 2020, arXiv:1910.01279",
+    source="Chattopadhay et al. 2018, arXiv:1710.11063; top-half: Wang et al. 2020, arXiv:1910.01279",
     presets=PRESETS,
 )
 def average_increase(

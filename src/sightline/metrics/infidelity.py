@@ -18,8 +18,7 @@ from sightline.model import Model, Target
     family="faithfulness",
     better="lower",
     low=0,
-    source="Yeh et al. 2019, definition 2.1, arXiv:1901.09392",
-    presets={"yeh-2019-noise": {"perturbation": "noise", "units": "local", "noise": 0.2}},
+    source="Yeh et al. 2019, arXiv:1901.09392",
 )
 def infidelity(
     maps: np.ndarray,

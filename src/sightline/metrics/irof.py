@@ -17,7 +17,7 @@ _SHARES = np.linspace(0, 1, 101)  # of the segments, at which the curve is told
 @metric(
     family="faithfulness",
     better="higher",
-    source="Rieger and Hansen 2020, section 2, arXiv:2003.08747",
+    source="Rieger and Hansen 2020, arXiv:2003.08747",
 )
 def irof(
     maps: np.ndarray,

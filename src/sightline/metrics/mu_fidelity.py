@@ -21,7 +21,7 @@ _ALIKE = 1e-9  # of the largest sum: sums that differ by less are the same but f
     better="higher",
     low=-1,
     high=1,
-    source="Bhatt et al. 2020, definition 3, arXiv:2005.00631; on a grid as in Xplique",
+    source="Bhatt et al. 2020, arXiv:2005.00631; on a grid as in Xplique",
     presets={"bhatt-2020": {"cells": None, "correlation": "pearson"}},
 )
 def mu_fidelity(
@@ -42,7 +42,8 @@ def mu_fidelity(
     """Correlation, over random subsets of the image, of a subset's summed map with the fall of the score without it.
 
     Each of `samples` subsets has exactly the `share` of a grid of `cells` x `cells`, or of the pixels where `cells` is
-    none, which is the faithfulness correlation. The same subsets for every image. NaN where all sums or all falls are
+    none, which is the faithfulness correlation. The same subsets for every image. "bhatt-2020" sets
+    the definition's pixels and correlation; `share` and `samples` are not given by it. NaN where all sums or all falls are
     equal. Subsets of many cells say little of any one of them, and single pixels change next to no score.
     """
     check_share("share", share)

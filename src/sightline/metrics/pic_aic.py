@@ -19,7 +19,7 @@ from sightline.scores import Highest
     better="higher",
     low=0,
     high=1,
-    source="Kapishnikov et al. 2019 (XRAI), section 4.1, arXiv:1906.02825",
+    source="Kapishnikov et al. 2019 (XRAI), arXiv:1906.02825",
 )
 def pic_aic(
     maps: np.ndarray,

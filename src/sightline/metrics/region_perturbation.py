@@ -14,7 +14,7 @@ from sightline.model import Model, Target
 @metric(
     family="faithfulness",
     better="higher",
-    source="Samek et al. 2017, section III, arXiv:1509.06321",
+    source="Samek et al. 2017, arXiv:1509.06321",
     presets={"samek-2017": {"side": 9, "steps": 100, "fill": "noise"}},
 )
 def region_perturbation(
