@@ -38,7 +38,8 @@ def road(
     of their neighbours, solved for all at once, and normal noise of deviation `noise` in the model's input units, the same
     for every image. -0.5 to 0.5 for probabilities, 0 for a map by chance. It hides the shape of the mask better than a
     colour does; a large hole becomes smooth, which is new to the model too. "rong-2022" counts the share of images whose
-    class is still the highest, at nine shares as in pytorch-grad-cam. Curves: "most" and "least" (n, steps), the scores left when these pixels are gone.
+    class is still the highest, at nine shares as in pytorch-grad-cam. Curves: "most" and "least" (n, steps), the scores
+    left when these pixels are gone.
     """
     asked = scored_as(scored, target, probability)
     ranks = ranked(maps, ties, random_state)
