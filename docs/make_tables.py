@@ -30,7 +30,8 @@ tail is the part of the model above the layer; asked through `explain`, a method
 one F more, which says what the scores are. `reduce` is how the channels of an attribution become one number a
 pixel, where it has channels (`reduce=`, `--reduce`). Shapes are those inside a method: k targets of n images; what
 `explain` returns is told in [the answer](answer.md). A baseline is `black`, `white`, `mean` (the picture's own mean
-colour), `blurred`, `noise`, a number in the model's input units, an array, or another picture.
+colour), `blurred`, `blurred-11x11` (as RISE's insertion), `noise`, a number in the model's input units, an array, or
+another picture.
 """
 METRICS_HEAD = """# The metrics
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from skimage.filters import gaussian
 
 import sightline as sl
@@ -44,6 +45,19 @@ def test_blurred_is_a_gaussian_of_each_channel(channel: int) -> None:
         for c in range(3):
             expected = gaussian(image[..., c], 24 * 10 / 224, mode="nearest")
             np.testing.assert_allclose(of("blurred", channel)[i, ..., c], expected, rtol=0, atol=1e-9)
+
+
+@LAYOUTS
+def test_blurred_11x11_is_the_start_of_rises_insertion(channel: int) -> None:
+    """Its code blurs a point in a picture of 11 x 11, and convolves with that, zeros beyond the edge."""
+    point = np.zeros((11, 11))
+    point[5, 5] = 1
+    kernel = gaussian_filter(point, 5)
+    found = of("blurred-11x11", channel)[0]
+    padded = np.pad(X[0], ((5, 5), (5, 5), (0, 0)))
+    for i, j in ((0, 0), (3, 30), (12, 16), (23, 31)):
+        expected = (padded[i : i + 11, j : j + 11] * kernel[..., None]).sum(axis=(0, 1))
+        np.testing.assert_allclose(found[i, j], expected, rtol=1e-9)
 
 
 @LAYOUTS

@@ -12,18 +12,18 @@ from sightline.errors import MethodError, nearest
 from sightline.images import read
 from sightline.preprocessing import Preprocessing
 
-NAMES = ("black", "white", "mean", "blurred", "noise")
+NAMES = ("black", "white", "mean", "blurred", "blurred-11x11", "noise")
 _BLUR = 10 / 224  # of the shorter side (Fong and Vedaldi 2017, section 4: 10 pixels of 224)
 
 
 def baseline_for(spec: Any, x: Array, channel: int, preprocessing: Preprocessing | None, random_state: int) -> Array:
     """The baseline of the images `x`, of their shape, as the framework's own array.
 
-    `spec` is "black" or "white" (pixel 0 or 255), "mean" (each image's own mean colour), "blurred", "noise" (uniform
-    pixels), a number in the model's input units, an array that broadcasts to `x`, or another picture (a file, a PIL
-    image, a uint8 array). Without a known preprocessing, black, white and noise lie at the ends of each image's own
-    values. Raises MethodError for an unknown name or a shape that does not fit, and InputError for a picture that
-    cannot be read.
+    `spec` is "black" or "white" (pixel 0 or 255), "mean" (each image's own mean colour), "blurred", "blurred-11x11" (as
+    RISE's insertion: a kernel of 11 pixels, zeros beyond the edge), "noise" (uniform pixels), a number in the model's
+    input units, an array that broadcasts to `x`, or another picture (a file, a PIL image, a uint8 array). Without a known
+    preprocessing, black, white and noise lie at the ends of each image's own values. Raises MethodError for an unknown
+    name or a shape that does not fit, and InputError for a picture that cannot be read.
     """
     images = np.moveaxis(to_numpy(x), channel, -1)
     if isinstance(spec, str) and spec in NAMES:
@@ -90,11 +90,22 @@ def _named(name: str, images: np.ndarray, preprocessing: Preprocessing | None, r
 
         sigma = _BLUR * min(images.shape[1:-1])
         return np.stack([gaussian(image, sigma, mode="nearest", channel_axis=-1) for image in images])
+    if name == "blurred-11x11":
+        return _blurred_by_kernel(images)
     low, high = (_pixel(v, images, preprocessing) for v in (0, 255))
     if name == "noise":
         share = np.random.default_rng(random_state).uniform(size=images.shape[1:])
         return np.broadcast_to(low + (high - low) * share, images.shape)
     return np.broadcast_to(low if name == "black" else high, images.shape)
+
+
+def _blurred_by_kernel(images: np.ndarray) -> np.ndarray:
+    """RISE's: its code makes the kernel by blurring a point, sigma 5, with what leaves the 11 pixels mirrored back."""
+    from scipy.ndimage import correlate1d, gaussian_filter1d
+
+    kernel = gaussian_filter1d(np.eye(11)[5], 5)
+    rows = correlate1d(images.astype(np.float64), kernel, axis=1, mode="constant")
+    return np.asarray(correlate1d(rows, kernel, axis=2, mode="constant"))
 
 
 def _pixel(value: int, images: np.ndarray, preprocessing: Preprocessing | None) -> np.ndarray:

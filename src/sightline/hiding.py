@@ -51,10 +51,17 @@ def hidden(
         yield made[0], trace.score
 
 
+def scores_of(
+    model: Model, x: Array, target: Target, items: Sequence[int], perturb: Callable[[list[int]], Array]
+) -> np.ndarray:
+    """The scores (k, items, n) of the images that `perturb` makes of some of the items, (m, n, *image), in float64."""
+    each = [trace.score for _, trace in stream(model, x, items, perturb, target=target)]  # on the device until the end
+    return np.concatenate([to_numpy(score) for score in each], axis=1).astype(np.float64)
+
+
 def scores(model: Model, x: Array, target: Target, baseline: Array, items: Sequence[int], masks: Masks) -> np.ndarray:
     """The scores left by the masks of all items, (k, items, n), on the host in float64."""
-    each = [score for _, score in hidden(model, x, target, baseline, items, masks)]  # on the device until all is done
-    return np.concatenate([to_numpy(score) for score in each], axis=1).astype(np.float64)
+    return scores_of(model, x, target, items, lambda some: blend(model, x, baseline, like(masks(some), x)))
 
 
 def ends(model: Model, x: Array, target: Target, baseline: Array) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sightline.arrays import Array
+from sightline.arrays import Array, to_numpy
 from sightline.asking import Request, answer_again, ask, passes_of, wanted_of
 from sightline.baselines import baseline_for
 from sightline.describe import describe, maps_of
@@ -184,6 +184,7 @@ def _given(
         "x": x,
         "target": target,
         "probability": _probability(explanation, target),
+        "pixels": partial(_pixels, preprocessing, x, loaded.model.channel),
         "again": partial(_again, request, loaded, preprocessing, x.shape[0], size, target),
         "another": partial(_another, loaded, x, explanation.target[rows], _is_class(explanation)),
     }
@@ -211,6 +212,17 @@ def _another(loaded: Loaded, x: Array, explained: Sequence[Facts], is_class: boo
         np.array([facts["index"] for facts in explained]) + np.random.default_rng(random_state).integers(1, count)
     ) % count
     return pick_target(classes[:, None, None], np.ones((1, 1)), outputs)
+
+
+def _pixels(preprocessing: Preprocessing | None, x: Array, channel: int, images: Array) -> np.ndarray:
+    """Pictures (m, h, w, c) of changed copies of `x`; without a known preprocessing each image's own ends are 0 and 255."""
+    own, values = (np.moveaxis(to_numpy(a), channel, -1).astype(np.float64) for a in (x, images))
+    if preprocessing is not None:
+        return preprocessing.undo(values)
+    low, high = (
+        np.tile(f(own, axis=(1, 2, 3)), len(values) // len(own))[:, None, None, None] for f in (np.min, np.max)
+    )
+    return np.asarray(np.rint(np.clip((values - low) / np.where(high > low, high - low, 1), 0, 1) * 255), np.uint8)
 
 
 def _again(

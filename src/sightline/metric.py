@@ -6,6 +6,7 @@ A metric is a function of n images that asks for what it needs by the names of i
 - `masks` (n, h, w) bool: what matters;
 - `model`, `x`, `target`: the seam, the images as the model takes them, and what the maps explain, one score an image;
 - `probability`: the probability of what they explain as a target, None where that is no class;
+- `pixels(images)`: uint8 pictures (m, h, w, c) of `x`, or of copies of `x` that were changed;
 - `again(images, target=None)`: the maps (m, h, w) that the same method makes of other images, of which there may be
   several copies of `x` behind each other; with `target` of another one;
 - `another(random_state)`: another class of each image as a target, drawn; MethodError where no class is explained.
@@ -27,7 +28,7 @@ import numpy as np
 from sightline.errors import MethodError, nearest
 
 Better = Literal["higher", "lower", "neither"]
-Scored = Literal["probability", "logit"]
+Scored = Literal["probability", "logit", "accuracy"]  # accuracy: 1 where what is explained is the highest class
 Ties = Literal["shuffled", "first", "last"]  # among pixels of one value: a seeded draw, or by their place
 Curves = dict[str, np.ndarray]
 

@@ -128,6 +128,17 @@ class Probability:
         return xp.exp(scores - logsumexp(outputs)[None, :])
 
 
+@dataclass(frozen=True)
+class Highest:
+    """Whether a class has the highest score, 1 or 0: a change of a target's scores."""
+
+    def __call__(self, outputs: Array, scores: Array) -> Array:
+        """Ones and zeros (k, n) for `scores` (k, n), each a class's among `outputs` (n, classes)."""
+        xp = namespace(outputs)
+        most = xp.max(outputs if outputs.shape[1] > 1 else xp.abs(outputs), axis=-1)
+        return xp.astype(scores >= most[None, :], scores.dtype)
+
+
 def answers(outputs: Array) -> np.ndarray:
     """Scores (n, classes) on the host, in float64; one output z has the two classes -z and z, as inside a pass."""
     values = to_numpy(outputs).astype(np.float64)

@@ -18,6 +18,7 @@ from sightline.model import Model, Target
     presets={
         "rise-2018": {"steps": 224, "fill": 0, "scored": "probability", "ties": "last"},
         "rise-2018-dataset": {"steps": 28, "fill": 0, "scored": "probability", "ties": "last"},
+        "score-cam-2020": {"steps": 100, "fill": 0, "scored": "probability"},
     },
 )
 def deletion(
@@ -38,7 +39,8 @@ def deletion(
     All channels of a pixel go together, in `steps` equal steps until nothing is left; the area under the curve is by
     trapezoids over the share of pixels, 0 to 1 for probabilities. Curve: "deletion" (n, steps + 1). What fills the holes
     is new to the model, so that a fall can also mean that: compare random maps, and another `fill`. The published
-    steps are those of pictures of 224 x 224: 224 pixels each, or 8 times as many.
+    steps are those of pictures of 224 x 224: 224 pixels each, or 8 times as many. Score-CAM's are of 1% of the pixels;
+    whether its zero is one of the picture or of the model's input, and how ties fall, is not said: here the latter.
     """
     asked = scored_as(scored, target, probability)
     ranks = ranked(maps, ties, random_state)

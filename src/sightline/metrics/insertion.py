@@ -15,6 +15,11 @@ from sightline.model import Model, Target
     family="faithfulness",
     better="higher",
     source="Petsiuk et al. 2018 (RISE), section 4.1, arXiv:1806.07421",
+    presets={
+        "rise-2018": {"steps": 224, "fill": "blurred-11x11", "scored": "probability", "ties": "last"},
+        "rise-2018-dataset": {"steps": 28, "fill": "blurred-11x11", "scored": "probability", "ties": "last"},
+        "score-cam-2020": {"steps": 100, "fill": 0, "scored": "probability"},
+    },
 )
 def insertion(
     maps: np.ndarray,
@@ -33,7 +38,9 @@ def insertion(
 
     It begins with `fill` alone, and puts all channels of a pixel back together, in `steps` equal steps until the image is
     whole; the area under the curve is by trapezoids over the share of pixels, 0 to 1 for probabilities. Curve:
-    "insertion" (n, steps + 1).
+    "insertion" (n, steps + 1). The published steps are those of pictures of 224 x 224. Score-CAM's are of 1% of the pixels;
+    what it begins with is not said beyond "zero or one": here the zero of the model's input. A start that is blurred
+    little still shows the class, and lifts every map.
     """
     asked = scored_as(scored, target, probability)
     ranks = ranked(maps, ties, random_state)
