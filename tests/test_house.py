@@ -16,7 +16,20 @@ FRAMEWORKS = ("none",)
 
 # From the ground up (DESIGN.md section 3): a room imports only from rooms before it, and a folder's files among themselves.
 ORDER = (
-    *("errors", "arrays", "model", "machine", "memory", "tail", "stream", "hiding", "rules", "method", "params", "metric"),
+    *(
+        "errors",
+        "arrays",
+        "model",
+        "machine",
+        "memory",
+        "tail",
+        "stream",
+        "hiding",
+        "rules",
+        "method",
+        "params",
+        "metric",
+    ),
     "alike",
     *(
         "images",
@@ -50,12 +63,17 @@ ORDER = (
     *(
         "explain",
         "measurement",
+        "measuring",
         "measure",
+        "board",
+        "compare",
+        "benchmark",
         "auditing",
         "audit",
         "randomised",
         "sanity",
         "check",
+        "verdict",
         "visualization",
         "visualize",
         "listing",

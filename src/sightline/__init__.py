@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from sightline.audit import audit
 from sightline.auditing.answer import Audit
+from sightline.benchmark import benchmark
 from sightline.board import Board
 from sightline.boxes import Box
-from sightline.compare import Comparison, compare
 from sightline.check import check
+from sightline.compare import Comparison, compare
 from sightline.errors import (
     InputError,
     LayerError,
@@ -28,9 +29,10 @@ from sightline.measurement import Measurement
 from sightline.model import Layer, Model, Op, Target, Trace
 from sightline.preprocessing import Preprocessing
 from sightline.regions import Region
-from sightline.similarity import Similar
 from sightline.sanity import SanityCheck
+from sightline.similarity import Similar
 from sightline.tail import Tail
+from sightline.verdict import Verdict, verdict
 from sightline.visualization import Visualization
 from sightline.visualize import visualize
 
@@ -63,10 +65,12 @@ __all__ = [
     "TargetError",
     "Trace",
     "UntrustedError",
+    "Verdict",
     "Visualization",
     "audit",
-    "compare",
+    "benchmark",
     "check",
+    "compare",
     "explain",
     "grid",
     "layers",
@@ -75,5 +79,6 @@ __all__ = [
     "measure",
     "methods",
     "metrics",
+    "verdict",
     "visualize",
 ]

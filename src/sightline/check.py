@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,12 +11,12 @@ import numpy as np
 
 from sightline.alike import SIMILARITIES, alike
 from sightline.arrays import Array
-from sightline.asking import Request, answer_again, passes_of
+from sightline.asking import Request, answer_again, passes_of, wanted_of
 from sightline.describe import maps_of, told
 from sightline.errors import MethodError, nearest
 from sightline.explain import refusals, requests_for
 from sightline.inputs import Given, is_input, take
-from sightline.load import Loaded, load, preprocessing_for
+from sightline.load import LOADING, Loaded, load, preprocessing_for
 from sightline.memory import as_bytes, fitted
 from sightline.method import AtLeast, find
 from sightline.model import Model, Target
@@ -25,11 +24,11 @@ from sightline.params import check_number, settle_params
 from sightline.preprocessing import Preprocessing
 from sightline.question import Question
 from sightline.randomised import Layers, Randomised, Stage, drawn, own_weights, parameters_of, stages_of
+from sightline.references import resolved
 from sightline.sanity import SanityCheck, entropy_of, rise
-from sightline.targets import Facts, wanted
+from sightline.settled import Facts
 
 Mode = Literal["cascading", "independent"]
-_LOADING = tuple(inspect.signature(load).parameters)[1:]
 _BUFFERS = "running means and variances are no parameters, and stay as they are"
 
 
@@ -86,7 +85,7 @@ def check(
     (True, (8, 15))
     """
     start = time.perf_counter()
-    loaded = load(model, **{name: options.pop(name) for name in _LOADING if name in options})
+    loaded = load(model, **{name: options.pop(name) for name in LOADING if name in options})
     options["random_state"] = check_number("random_state", random_state, int, AtLeast(0))
     _check_mode(mode)
     stages, copies = (check_number(n, v, int, AtLeast(1)) for n, v in (("stages", stages), ("copies", copies)))
@@ -98,7 +97,9 @@ def check(
     preprocessing = loaded.preprocessing if is_input(images) else preprocessing_for(loaded)
     given = take(images, loaded.model, preprocessing)
     with refusals(loaded.name, tuple(given.x.shape)):
-        loaded = replace(loaded, model=fitted(loaded.model, given.x, as_bytes(memory)))
+        targets = resolved(requests[0].targets, loaded)
+        requests = [replace(request, targets=targets) for request in requests]
+        loaded = replace(loaded, model=fitted(loaded.model, given.x, as_bytes(memory))[0])
         layers = parameters_of(loaded.model, given.x)
         asked, size = _questions(requests, loaded, given), given.geometries[0].crop[2:]
         follow = Follow(requests, asked, loaded, preprocessing, size)
@@ -150,10 +151,13 @@ def _smoothed(request: Request, copies: int, noise: float) -> Request:
 
 def _questions(requests: Sequence[Request], loaded: Loaded, given: Given) -> list[Asked]:
     """What the model itself answers to these images is what is explained at every stage."""
+    passes = [
+        [Question(loaded.model, given.x if r is None else given.x[r, ...], group, told=loaded.head) for group in groups]
+        for r in passes_of(loaded.model, given.x)
+        for groups in [wanted_of(requests[0], loaded, given.geometries, r)]
+    ]
     found = []
-    for group in wanted(requests[0].targets, loaded.labels, loaded.model.channel):
-        rows = [given.x if r is None else given.x[r, ...] for r in passes_of(loaded.model, given.x)]
-        asked = [Question(loaded.model, x, group) for x in rows]
+    for asked in zip(*passes):
         facts = [[f for part in parts for f in part] for parts in zip(*(q.found() for q in asked))]
         found.append(Asked([(q.x, q.target()) for q in asked], facts))
     return found

@@ -38,6 +38,11 @@ class Randomised:
         return self.model.channel
 
     @property
+    def computed(self) -> Mapping[str, str]:
+        """How the model's passes are computed, where it tells."""
+        return getattr(self.model, "computed", {})
+
+    @property
     def others(self) -> Any:
         """The other inputs of the model, which belong to the images."""
         return getattr(self.model, "others", None)

@@ -10,11 +10,26 @@ from typer import Argument, Option
 
 import sightline as sl
 from sightline.cli import lists
-from sightline.cli.auditing import audit_folder
-from sightline.cli.comparing import compare_files
-from sightline.cli.checking import Checking, check_files
 from sightline.cli.demo import show_demo
 from sightline.cli.explaining import DEFAULT_MODEL, Wish, explain_files, masked, settings
+from sightline.cli.options import (
+    SPEC,
+    Debug,
+    Device,
+    Input,
+    Json,
+    Labels,
+    Layer,
+    Out,
+    Output,
+    Preprocess,
+    Set,
+    Spec,
+    Trust,
+    Weights,
+    loading,
+)
+from sightline.cli.trusting import audit, benchmark, check, compare
 from sightline.cli.visualizing import Wished, visualize_targets
 from sightline.cli.world import write_world
 from sightline.images import MAX_PIXELS
@@ -23,19 +38,6 @@ from sightline.reduce import REDUCTIONS
 app = typer.Typer(
     help=sl.__doc__, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=False
 )
-
-SPEC = "torchvision:NAME, keras:NAME, world:NAME/VARIANT, a .keras or .h5 file, or package.module:factory"
-Spec = Annotated[str, Argument(metavar="MODEL", help=f"The model: {SPEC}.")]
-Weights = Annotated[str | None, Option(metavar="FILE", help="The model's weights; they void its own preprocessing.")]
-Preprocess = Annotated[
-    str | None,
-    Option(metavar="TEXT", help='How pictures become input: "resize=256,crop=224,mean=0.485/0.456/0.406,std=0.5".'),
-]
-Output = Annotated[str | None, Option(metavar="NAME", help="Which of several outputs is explained.")]
-Input = Annotated[str | None, Option(metavar="NAME", help="Which of several inputs is the image.")]
-Trust = Annotated[bool, Option("--trust", help="Allow files that run code when they are read.")]
-Json = Annotated[bool, Option("--json", help="One JSON object a line on standard output, and nothing else there.")]
-Debug = Annotated[bool, Option("--debug", help="Show the traceback of an error.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,16 +75,14 @@ def explain(
         str | None,
         Option(metavar="FILE", help="A picture, not black where the regions are. [default: as the model says]"),
     ] = None,
-    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
-    set_: Annotated[
-        list[str] | None, Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
-    ] = None,
+    layer: Layer = None,
+    set_: Set = None,
     preprocess: Preprocess = None,
-    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
-    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
+    labels: Labels = None,
+    out: Out = Path("sightline-out"),
     as_json: Json = False,
     top: Annotated[int, Option(min=1, metavar="K", help="How many of the highest classes are listed.")] = 5,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda. [default: the quickest]")] = None,
+    device: Device = None,
     smooth: Annotated[float, Option(min=0, metavar="SIGMA", help="Blur the map by so many pixels.")] = 0.0,
     reduce: Annotated[
         str | None, Option(metavar="NAME", help=f"How channels become one number: {', '.join(REDUCTIONS)}.")
@@ -117,46 +117,12 @@ def explain(
         "top": top,
         **settings(set_ or ()),
     }
-    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device, "head": head}
+    options = loading(weights, preprocess, input, output, trust) | {"labels": labels, "device": device, "head": head}
     return explain_files(images, model, options, Wish(question, out, colormap, as_json))
 
 
-@app.command()
-def check(
-    model: Spec,
-    images: Annotated[list[str], Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
-    weights: Weights = None,
-    method: Annotated[
-        list[str] | None, Option(metavar="NAME", help="See `sightline methods`; repeatable. [default: grad-cam]")
-    ] = None,
-    target: Annotated[
-        list[str] | None, Option(metavar="T", help="What is explained, as in explain; repeatable. [default: top]")
-    ] = None,
-    mode: Annotated[
-        str, Option(metavar="NAME", help="cascading: layers above stay random; independent: one part at a time.")
-    ] = "cascading",
-    stages: Annotated[int, Option(min=1, metavar="N", help="In how many parts the layers become random.")] = 10,
-    copies: Annotated[int, Option(min=1, metavar="N", help="Each map is the mean over so many noisy images.")] = 1,
-    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
-    set_: Annotated[
-        list[str] | None, Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
-    ] = None,
-    preprocess: Preprocess = None,
-    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
-    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
-    as_json: Json = False,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
-    output: Output = None,
-    input: Input = None,
-    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same weights.")] = 0,
-    trust: Trust = False,
-    debug: Debug = False,
-) -> int:
-    """See whether maps depend on what a model has learnt: its layers get random weights, from the top down."""
-    question: dict[str, Any] = {"method": method or ["grad-cam"], "target": target or ["top"], "layer": layer}
-    question |= {"mode": mode, "stages": stages, "copies": copies, "random_state": random_state}
-    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
-    return check_files(images, model, options, Checking(question | settings(set_ or ()), out, as_json))
+for command in (check, compare, benchmark, audit):
+    app.command()(command)
 
 
 @app.command()
@@ -165,7 +131,7 @@ def visualize(
     targets: Annotated[
         list[str], Argument(metavar="TARGET", help='A class index or name; of a layer a channel, "7@3,4" or "all".')
     ],
-    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
+    layer: Layer = None,
     steps: Annotated[int, Option(min=1, metavar="N", help="Passes, forward and backward.")] = 256,
     size: Annotated[int | None, Option(min=1, metavar="PIXELS", help="Of the square. [default: the model's]")] = None,
     jitter: Annotated[int, Option(min=0, metavar="PIXELS", help="How far each step may shift the picture.")] = 16,
@@ -175,10 +141,10 @@ def visualize(
     space: Annotated[str, Option(metavar="NAME", help="What is climbed: fourier or pixels.")] = "fourier",
     weights: Weights = None,
     preprocess: Preprocess = None,
-    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
-    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
+    labels: Labels = None,
+    out: Out = Path("sightline-out"),
     as_json: Json = False,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda. [default: the quickest]")] = None,
+    device: Device = None,
     output: Output = None,
     input: Input = None,
     random_state: Annotated[int, Option(metavar="N", help="The same one gives the same picture.")] = 0,
@@ -187,78 +153,9 @@ def visualize(
 ) -> int:
     """Find pictures that raise a model's scores, or the values of a layer."""
     how = {"steps": steps, "size": size, "jitter": jitter, "rate": rate, "variation": variation, "l2": l2}
-    options = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
+    options = loading(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
     wish = Wished(how | {"layer": layer, "space": space, "random_state": random_state}, out, as_json)
     return visualize_targets(model, targets, options, wish)
-
-
-@app.command()
-def compare(
-    images: Annotated[list[str], Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
-    model: Annotated[str | None, Option(metavar="SPEC", help=f"{SPEC}. [default: {DEFAULT_MODEL}]")] = None,
-    method: Annotated[
-        list[str] | None,
-        Option(metavar="NAME", help='With options of its own: "integrated-gradients:baseline=mean"; repeatable.'),
-    ] = None,
-    metric: Annotated[
-        list[str] | None, Option(metavar="NAME", help='See `sightline metrics`; "deletion:steps=10"; repeatable.')
-    ] = None,
-    masks: Annotated[str | None, Option(metavar="DIR", help="A mask of what matters for each, in their order.")] = None,
-    target: Annotated[str, Option(metavar="T", help="What is explained in each picture.")] = "top",
-    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
-    weights: Weights = None,
-    preprocess: Preprocess = None,
-    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
-    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-out"),
-    as_json: Json = False,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
-    output: Output = None,
-    input: Input = None,
-    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same table.")] = 0,
-    trust: Trust = False,
-    debug: Debug = False,
-) -> int:
-    """Set methods side by side: their maps, what metrics say of them, what they cost."""
-    loading = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
-    asked: dict[str, Any] = {"masks": masks, "target": target, "layer": layer, "random_state": random_state}
-    asked |= {name: given for name, given in (("method", method), ("metric", metric)) if given}
-    return compare_files(images, model, loading, asked, out, as_json)
-
-
-@app.command()
-def audit(
-    model: Spec,
-    folder: Annotated[str, Argument(metavar="FOLDER", help="Pictures; folders inside are their true classes.")],
-    masks: Annotated[str | None, Option(metavar="DIR", help="A mask of what matters for each, same name.")] = None,
-    labels_csv: Annotated[str | None, Option(metavar="CSV", help="True classes: file, label.")] = None,
-    groups: Annotated[str | None, Option(metavar="CSV", help="Groups to compare: file, group.")] = None,
-    against: Annotated[str | None, Option(metavar="SPEC", help="Another model, asked the same.")] = None,
-    fail_if: Annotated[
-        list[str] | None, Option(metavar="TEXT", help='Exit with status 3 if "inside_mask < 0.5"; repeatable.')
-    ] = None,
-    method: Annotated[str, Option(metavar="NAME", help="See `sightline methods`.")] = "integrated-gradients",
-    target: Annotated[str, Option(metavar="T", help="What is explained in each picture.")] = "top",
-    layer: Annotated[str | None, Option(metavar="NAME", help="See `sightline layers MODEL`.")] = None,
-    set_: Annotated[
-        list[str] | None, Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
-    ] = None,
-    weights: Weights = None,
-    preprocess: Preprocess = None,
-    labels: Annotated[str | None, Option(metavar="FILE", help='Names of classes, one a line; or "imagenet".')] = None,
-    out: Annotated[Path, Option(metavar="DIR", help="Where the files go.")] = Path("sightline-audit"),
-    as_json: Json = False,
-    device: Annotated[str | None, Option(metavar="D", help="For example cpu or cuda.")] = None,
-    output: Output = None,
-    input: Input = None,
-    random_state: Annotated[int, Option(metavar="N", help="The same one gives the same figures.")] = 0,
-    trust: Trust = False,
-    debug: Debug = False,
-) -> int:
-    """Find out where a model looks in a data set, and whether it is the right place."""
-    loading = _options(weights, preprocess, input, output, trust) | {"labels": labels, "device": device}
-    question: dict[str, Any] = {"method": method, "target": target, "layer": layer, "random_state": random_state}
-    question |= {"masks": masks, "labels_csv": labels_csv, "groups": groups, "against": against, **settings(set_ or ())}
-    return audit_folder(model, folder, loading, question, fail_if or (), out, as_json=as_json)
 
 
 @app.command()
@@ -311,17 +208,10 @@ def layers(
     debug: Debug = False,
 ) -> None:
     """List a model's layers; a CAM needs one with a grid."""
-    lists.list_layers(model, _options(weights, preprocess, input, output, trust))
+    lists.list_layers(model, loading(weights, preprocess, input, output, trust))
 
 
 @app.command()
 def labels(model: Spec, weights: Weights = None, trust: Trust = False, debug: Debug = False) -> None:
     """List a model's classes, index and name."""
     lists.list_labels(model, {"weights": weights, "trust": trust})
-
-
-def _options(
-    weights: str | None, preprocess: str | None, input: str | None, output: str | None, trust: bool
-) -> dict[str, Any]:
-    number = int(output) if output is not None and output.isdecimal() else output
-    return {"weights": weights, "preprocess": preprocess, "input": input, "output": number, "trust": trust}

@@ -1,4 +1,4 @@
-"""`sightline compare`: methods side by side, as a picture and a table."""
+"""`sightline compare` and `sightline benchmark`: methods side by side, as a picture and a table."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ def compare_files(
         shown.image(Path(images[0]).name, 0)
         found = sl.compare(loaded, images, **{**asked, "masks": masks and pictures_in([masks])})
     tell_board(found, found.board, out / "compare", ("png", "md", "csv", "json"), as_json=as_json)
+    return 0
+
+
+def benchmark_world(world: str, asked: Mapping[str, Any], out: Path, as_json: bool) -> int:
+    """Measure methods on a world; the exit status."""
+    make_folder(out)
+    with bars(1) as shown, redirect_stdout(sys.stderr):
+        shown.image(world, 0)
+        found = sl.benchmark(world, **asked)
+    tell_board(
+        found, found, out / f"benchmark-{world.replace('/', '-')}", ("png", "md", "csv", "json"), as_json=as_json
+    )
     return 0
 
 
