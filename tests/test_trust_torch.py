@@ -33,7 +33,13 @@ def test_comparison_is_explain_and_measure_of_each_method(parts: list[Any]) -> N
     found = sl.compare(f"world:{WORLD}", images, method=methods, metric=["energy-pointing-game"], masks=masks)
     assert found.board.rows == methods and len(found.explanations) == 3
     alone = sl.measure(
-        f"world:{WORLD}", images, method="integrated-gradients", baseline="mean", steps=8, metric="energy-pointing-game", masks=masks
+        f"world:{WORLD}",
+        images,
+        method="integrated-gradients",
+        baseline="mean",
+        steps=8,
+        metric="energy-pointing-game",
+        masks=masks,
     )[0]
     assert found.board.cells[methods[1], "energy-pointing-game"].mean == pytest.approx(alone.mean, rel=1e-6)
     area = np.mean([mask.mean() for mask in masks])
@@ -43,7 +49,7 @@ def test_comparison_is_explain_and_measure_of_each_method(parts: list[Any]) -> N
 
 
 def test_benchmark_asks_every_training_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sightline.benchmark.FEW", 2)
+    monkeypatch.setitem(sl.benchmark.__globals__, "FEW", 2)
     assert trained(WORLD) == [WORLD, *(f"{WORLD}-{seed}" for seed in range(1, 5))]
     metrics = ["energy-pointing-game", "deletion:steps=4", "max-sensitivity:samples=2"]
     found = sl.benchmark(WORLD, count=4, method=["gradient"], metric=metrics)

@@ -19,6 +19,7 @@ from sightline.errors import InputError, MethodError
 from sightline.explain import refusals
 from sightline.figures import Figure, mean_of, share_of
 from sightline.load import LOADING, Loaded, load
+from sightline.measure import read_spec
 from sightline.method import AtLeast
 from sightline.params import check_number
 
@@ -29,7 +30,7 @@ def audit(
     model: Any,
     folder: str | Path,
     *,
-    method: str = "integrated-gradients",
+    method: str = "integrated-gradients:baseline=mean",
     target: Any = "top",
     masks: str | Path | None = None,
     labels_csv: str | Path | None = None,
@@ -40,7 +41,8 @@ def audit(
 ) -> Audit:
     """Where `model` looks in all pictures of `folder`, in figures with 95 % intervals over the pictures.
 
-    Explained is each picture's own answer (`target`). `masks`: a folder with a mask of what matters for each picture, of
+    Explained is each picture's own answer (`target`) by `method`, a name or one with options as in `sightline.compare`.
+    `masks`: a folder with a mask of what matters for each picture, of
     the same name. True classes are those of `labels_csv` (file, label), or the names of the folders inside `folder`.
     `groups`: a table (file, group) of what is to be compared. `against`: another model, asked the same. The other options
     are those of `load` and `explain`. A picture that cannot be read is told in `failures`. Raises InputError where none
@@ -57,7 +59,8 @@ def audit(
     if not isinstance(method, str) or isinstance(target, list | tuple):
         raise MethodError("several methods or targets were given; an audit asks one question.", "Give one of each.")
     loading = {name: options.pop(name) for name in LOADING if name in options}
-    question = {"method": method, "target": target, **options}
+    name, own = read_spec(method)
+    question = {"method": name, "target": target, **own, **options}
     samples = samples_in(folder, masks=masks, labels_csv=labels_csv, groups=groups)
     first = _audited(load(model, **loading), samples, question, random_state)
     second = None if against is None else _audited(load(against, **loading), samples, question, random_state)

@@ -61,8 +61,8 @@ def _of_places(figures: Mapping[str, Figure]) -> list[str]:
 def _of_clusters(clusters: Mapping[str, Clusters]) -> list[str]:
     several = {name: found for name, found in clusters.items() if found.count > 1}
     return [
-        f"Class {name!r} is decided in {found.count} ways, seen in {_listed(np.bincount(found.member))} pictures "
-        f"(silhouette {found.silhouette:.2f})."
+        f"The maps of class {name!r} fall into {found.count} groups, of {_listed(np.bincount(found.member))} pictures "
+        f"(silhouette {found.silhouette:.2f}): see whether each is another reason, or one reason in another place."
         for name, found in several.items()
     ]
 
@@ -81,4 +81,4 @@ def _percent(figure: Figure) -> str:
 
 
 def _listed(counts: np.ndarray) -> str:
-    return " and ".join(str(count) for count in counts)
+    return ", ".join(str(count) for count in counts)

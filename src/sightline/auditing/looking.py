@@ -88,7 +88,8 @@ def _looks(loaded: Loaded, samples: Sequence[Sample], question: Mapping[str, Any
     figures = _figures(shares)
     if samples[0].mask is not None:
         masks = masks_for([str(sample.mask) for sample in samples], found.geometries)
-        figures |= {"inside_mask": share_inside(shares, masks), "mask_area": masks.mean(axis=(1, 2))}
+        area = np.where(masks.any(axis=(1, 2)), masks.mean(axis=(1, 2)), np.nan)
+        figures |= {"inside_mask": share_inside(shares, masks), "mask_area": area}
         figures |= _falls(loaded, paths, masks, found, random_state)
     for i, sample in enumerate(samples):
         top = found.top[i][0] if found.top[i] else None

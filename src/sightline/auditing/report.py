@@ -44,7 +44,7 @@ def report(audit: Audit) -> str:
     title = f"Audit of {audit.model}"
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p>{len(audit.looks)} pictures, explained by {escape(str(audit.question['method']))}.</p>",
+        f"<p>{len(audit.looks)} pictures, explained by {escape(_method(audit))}.</p>",
         _list(audit.findings),
         "<h2>Figures</h2>",
         _figures(audit.figures),
@@ -61,6 +61,15 @@ def report(audit: Audit) -> str:
     ]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en">{head}{"".join(parts)}</html>\n'
+
+
+def _method(audit: Audit) -> str:
+    own = {
+        name: value for name, value in audit.question.items() if name not in ("method", "target") and value is not None
+    }
+    return (
+        f"{audit.question['method']} ({', '.join(f'{name}={value}' for name, value in own.items()) or 'its defaults'})"
+    )
 
 
 def _list(sentences: Iterable[str]) -> str:

@@ -99,6 +99,9 @@ def explain(
     precision: Annotated[
         str | None, Option(metavar="P", help="bfloat16, or float16 on CUDA: quicker and less exact (PyTorch).")
     ] = None,
+    verdict: Annotated[
+        bool, Option("--verdict", help="Measure what speaks for and against each map; it takes many passes.")
+    ] = False,
     trust: Trust = False,
     colormap: Annotated[str | None, Option(metavar="NAME", help="One of Matplotlib's; default by the map.")] = None,
     debug: Debug = False,
@@ -118,7 +121,7 @@ def explain(
         **settings(set_ or ()),
     }
     options = loading(weights, preprocess, input, output, trust) | {"labels": labels, "device": device, "head": head}
-    return explain_files(images, model, options, Wish(question, out, colormap, as_json))
+    return explain_files(images, model, options, Wish(question, out, colormap, as_json, verdict))
 
 
 for command in (check, compare, benchmark, audit):

@@ -31,6 +31,7 @@ class Wish:
     out: Path
     colormap: str | None
     as_json: bool
+    verdict: bool = False  # whether each map comes with one
 
 
 @dataclass
@@ -129,11 +130,30 @@ def _explain_each(images: Sequence[str], loaded: sl.Loaded, wish: Wish, count: C
 def _explain_one(image: str, loaded: sl.Loaded, wish: Wish, taken: set[str]) -> list[Answer]:
     with redirect_stdout(sys.stderr):
         found = sl.explain(loaded, image, **wish.question)
-    return [_saved(e, image, wish, taken) for e in (found if isinstance(found, list) else [found])]
+        each = found if isinstance(found, list) else [found]
+        verdicts = [_verdict(e, image, loaded, wish) if wish.verdict else None for e in each]
+    return [_saved(e, image, wish, taken, said) for e, said in zip(each, verdicts)]
 
 
-def _saved(e: sl.Explanation, image: str, wish: Wish, taken: set[str]) -> Answer:
+def _verdict(e: sl.Explanation, image: str, loaded: sl.Loaded, wish: Wish) -> dict[str, Any]:
+    """What is to be said for and against this map, of the class that it explains."""
+    index = e.target[0]["index"]
+    asked = {
+        **wish.question,
+        "method": e.method,
+        "target": index if isinstance(index, int) else wish.question["target"][0],
+    }
+    own = set(find(e.method).params) | set(find(e.method).base(e.params).params)
+    options = {
+        name: value for name, value in asked.items() if name in own or name in inspect.signature(sl.explain).parameters
+    }
+    return sl.verdict(
+        loaded, image, **{name: value for name, value in options.items() if name not in ("top", "max_pixels")}
+    ).facts()
+
+
+def _saved(e: sl.Explanation, image: str, wish: Wish, taken: set[str], verdict: Mapping[str, Any] | None) -> Answer:
     stem = free_stem([Path(image).stem, e.method, e.target[0]["label"]], taken)
     picture = e.save(wish.out / f"{stem}.png", colormap=wish.colormap)
     arrays = e.save(wish.out / f"{stem}.npz")
-    return Answer(e, {"picture": str(picture), "arrays": str(arrays)})
+    return Answer(e, {"picture": str(picture), "arrays": str(arrays)}, verdict)

@@ -130,7 +130,9 @@ def audit(
     fail_if: Annotated[
         list[str] | None, Option(metavar="TEXT", help='Exit with status 3 if "inside_mask < 0.5"; repeatable.')
     ] = None,
-    method: Annotated[str, Option(metavar="NAME", help="See `sightline methods`.")] = "integrated-gradients",
+    method: Annotated[
+        str, Option(metavar="NAME", help="See `sightline methods`; with options of its own after a colon.")
+    ] = "integrated-gradients:baseline=mean",
     target: Annotated[str, Option(metavar="T", help="What is explained in each picture.")] = "top",
     layer: Layer = None,
     set_: Set = None,
