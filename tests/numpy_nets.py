@@ -11,7 +11,7 @@ import numpy as np
 
 import sightline  # noqa: F401  enters every metric
 from sightline.baselines import baseline_for
-from sightline.measure import _pixels
+from sightline.measuring import _pixels
 from sightline.metric import find_metric
 from sightline.model import Target, Trace
 from sightline.params import settle

@@ -13,7 +13,7 @@ import paper_metrics as twin
 import sightline as sl
 from numpy_nets import NumpyModel, curved, given, linear, measured, with_curves
 from sightline.baselines import baseline_for
-from sightline.measure import _pixels
+from sightline.measuring import _pixels
 from sightline.methods._superpixels import superpixels
 from sightline.metric import METRICS
 from sightline.metrics._imputation import imputed

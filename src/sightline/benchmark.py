@@ -33,7 +33,15 @@ METHODS = (
     *("eigen-cam", "lrp-epsilon-plus-flat", "occlusion"),
 )
 METRICS = (
-    *("deletion", "insertion", "road", "energy-pointing-game", "relevance-rank-accuracy", "sparseness", "completeness"),
+    *(
+        "deletion",
+        "insertion",
+        "road:steps=4",
+        "energy-pointing-game",
+        "relevance-rank-accuracy",
+        "sparseness",
+        "completeness",
+    ),
     "max-sensitivity",
 )
 FEW = 16  # pictures for a metric that asks the method again and again

@@ -8,7 +8,7 @@ import numpy as np
 
 _DIAGONAL = 1 / 12  # weight of a diagonal neighbour; a direct one has twice as much (Rong et al. 2022)
 _ITSELF = 4 * _DIAGONAL  # what `_spread` takes of the pixel itself
-_EXACT = 1e-7  # of the image's range: how far from the solution it may stop
+EXACT = 1e-7  # of the image's range: how far from the solution it may stop
 _ROUGH = 3e-4  # by how much each solution in float32 lowers the error
 _DAMPING = 0.8  # of Jacobi's steps
 _MOST = 100  # iterations a solution; about 8 are usual
@@ -23,17 +23,17 @@ class _Level:
     step: np.ndarray
 
 
-def imputed(image: np.ndarray, missing: np.ndarray) -> np.ndarray:
+def imputed(image: np.ndarray, missing: np.ndarray, exact: float = EXACT) -> np.ndarray:
     """The image (c, h, w) with each missing pixel (h, w) the mean of its eight neighbours, weighed 1/6 and 1/12.
 
-    Solves one linear system for all missing pixels, to 1e-7 of the image's range in float64. At least one pixel must be
+    Solves one linear system for all missing pixels in float64, to `exact` of the image's range. At least one pixel must be
     known. At the border the weights of the neighbours that are there count.
     """
     fine = _levels(missing)
-    return np.stack([_filled(channel, missing, fine) for channel in image]) if fine else image
+    return np.stack([_filled(channel, missing, fine, exact) for channel in image]) if fine else image
 
 
-def _filled(channel: np.ndarray, missing: np.ndarray, levels: list[_Level]) -> np.ndarray:
+def _filled(channel: np.ndarray, missing: np.ndarray, levels: list[_Level], exact: float) -> np.ndarray:
     """One channel, by solutions in float32 of what is left in float64: in small arrays four times as fast as at once."""
     scale = np.ptp(channel[~missing])
     found = np.where(missing, channel[~missing].mean(), channel)
@@ -44,7 +44,7 @@ def _filled(channel: np.ndarray, missing: np.ndarray, levels: list[_Level]) -> n
         left = missing * (_spread(found) - diagonal * found) / scale
         more = scale * _solved(levels, left.astype(np.float32)).astype(np.float64)
         found += more
-        if _ROUGH * np.abs(more).max() <= _EXACT * scale:
+        if _ROUGH * np.abs(more).max() <= exact * scale:
             return found
     raise ArithmeticError(f"the imputation did not settle in {_MOST} rounds")
 

@@ -12,6 +12,8 @@ from sightline.metrics._imputation import imputed
 from sightline.metrics._removal import ranked, scored_as
 from sightline.model import Model, Target
 
+_EXACT = 1e-4  # of the image's range: far below the noise that is added
+
 
 @metric(
     family="faithfulness",
@@ -53,7 +55,7 @@ def road(
         gone = (step + 1) * count // (steps + 1)
         missing = ranks >= count - gone if least else ranks < gone
         added = noise * np.random.default_rng([random_state, step]).normal(size=images.shape[1:])
-        filled = [imputed(image, own) + own * added for image, own in zip(images, missing)]
+        filled = [imputed(image, own, _EXACT) + own * added for image, own in zip(images, missing)]
         return np.moveaxis(np.stack(filled), 1, model.channel)
 
     left = scores_of(model, x, asked, range(2 * steps), removed)[0].T
