@@ -28,6 +28,7 @@ ORDER = (
         "rules",
         "method",
         "params",
+        "auto",
         "metric",
     ),
     "alike",

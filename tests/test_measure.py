@@ -133,3 +133,14 @@ def test_masks_are_cropped_and_resized_as_the_picture_is(tmp_path: Path) -> None
     found = masks_for([tmp_path / "mask.png", mask, np.eye(20)], (geometry,) * 3)
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[2], np.eye(20) > 0)
     assert not found[0][:, :10].any() and found[0][:, 10:].all()
+
+
+def test_auto_says_what_it_took(model: Any) -> None:
+    images = native(IMAGES, model.model)
+    found = sl.explain(model, images, method="auto", steps=4, target=0)
+    expected = sl.explain(model, images, method="integrated-gradients", baseline="mean", steps=4, target=0)
+    assert isinstance(found, sl.Explanation) and isinstance(expected, sl.Explanation)
+    assert np.array_equal(found.map, expected.map)
+    assert found.method == "integrated-gradients" and any("method='auto' took" in note for note in found.notes)
+    own = sl.explain(model, images, method="auto", steps=4, target=0, baseline="white")
+    assert isinstance(own, sl.Explanation) and own.params["baseline"] == "white"

@@ -42,6 +42,7 @@ class Request:
     reduce: str | None
     smooth: float
     random_state: int = 0
+    notes: tuple[str, ...] = ()  # on the request itself
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def describe(
             smooth=request.smooth,
             head="" if head == NO_HEAD else head,
             preprocessing=str(preprocessing) if preprocessing and given.preprocessed else None,
-            notes=(*loaded.notes, *found.notes, *ended, *_blindness(request, found.checks, k)),
+            notes=(*loaded.notes, *request.notes, *found.notes, *ended, *_blindness(request, found.checks, k)),
             seconds=seconds / len(found.targets),
             computed=getattr(loaded.model, "computed", {}),  # an adapter of the user's own may not tell
             versions=loaded.versions,

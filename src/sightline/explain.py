@@ -9,6 +9,7 @@ from typing import Any
 
 from sightline import methods as _methods  # noqa: F401  enters every method
 from sightline.asking import Request, ask
+from sightline.auto import choose
 from sightline.describe import describe
 from sightline.errors import MethodError, ModelError, SightlineError, nearest
 from sightline.explanation import Explanation
@@ -16,7 +17,7 @@ from sightline.images import MAX_PIXELS
 from sightline.inputs import Given, is_input, take
 from sightline.load import Loaded, in_precision, load, preprocessing_for
 from sightline.memory import as_bytes, fitted, out_of_memory
-from sightline.method import AtLeast, Method, find
+from sightline.method import AtLeast, Method
 from sightline.params import check_number, settle_params
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import check_reduction
@@ -52,10 +53,11 @@ def explain(
 
     `model`: a torch nn.Module, a Keras model, a spec (see `sightline.load`) or a loaded model. `images`: one or several
     of a file, a PIL picture, a uint8 array (h, w, c); or a float batch, taken as the model's input already. `method`:
-    one or several names of `sightline.methods()`. `target`: a class index or name, "top", "top-3", "a - b", "up" or
-    "down" (regression), a `Region` (segmentation), a `Box` (detection), a `Similar` (embedding), a function of one
-    image's scores, or a list of these; it is the score before any softmax or sigmoid. `layer`: for a method that
-    needs one, default the last with a grid; any other method then explains the layer's output instead of the image.
+    one or several names of `sightline.methods()`, or "auto", whose answer says what it took and why. `target`: a class
+    index or name, "top", "top-3", "a - b", "up" or "down" (regression), a `Region` (segmentation), a `Box` (detection),
+    a `Similar` (embedding), a function of one image's scores, or a list of these; it is the score before any softmax or
+    sigmoid. `layer`: for a method that needs one, default the last with a grid; any other method then explains the
+    layer's output instead of the image.
     `reduce`: how channels become one number a pixel ("max-abs", "mean-abs", "sum", "sum-abs", "l2", "max"; each
     method has its own default; a map without channels, such as a CAM's, has nothing to reduce). `smooth`: standard
     deviation in pixels of a Gaussian over the map. `memory`: how much the layers' values of a pass may take, "2GB";
@@ -118,20 +120,19 @@ def requests_for(
     names: str | Sequence[str], params: Mapping[str, Any], target: Any, layer: Any, reduce: str | None, smooth: float
 ) -> list[Request]:
     """A request for each method, each with those of the options that it has; an option that none has is a mistake."""
-    methods = [
-        find(name) for name in (names if isinstance(names, Iterable) and not isinstance(names, str) else [names])
-    ]
-    if not methods:
+    several = isinstance(names, Iterable) and not isinstance(names, str)
+    chosen = [choose(name, params) for name in (names if several else [names])]
+    if not chosen:
         raise MethodError("an empty list of methods was given.", "Name at least one of `sightline methods`.")
     targets = list(target) if isinstance(target, list | tuple) else [target]
     taken: set[str] = {"random_state"}
     requests = []
-    for method in methods:
-        own = {name: value for name, value in params.items() if method.takes(name, params)}
+    for method, options, why in chosen:
+        own = {name: value for name, value in options.items() if method.takes(name, options)}
         taken |= set(own)
         settled = settle_params(method, own)
-        requests.append(Request(method, settled, targets, layer, reduce, smooth, params["random_state"]))
-    _check_known(methods, params, taken)
+        requests.append(Request(method, settled, targets, layer, reduce, smooth, params["random_state"], why))
+    _check_known([method for method, _, _ in chosen], params, taken)
     return requests
 
 

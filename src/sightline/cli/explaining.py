@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sightline as sl
+from sightline.auto import choose
 from sightline.cli.answers import Answer, tell
 from sightline.cli.bars import bars
 from sightline.cli.files import free_stem, pictures_in, reserved
@@ -96,7 +97,7 @@ def settings(pairs: Iterable[str]) -> dict[str, str]:
 def _check(wish: Wish) -> None:
     """What can be known before a model is loaded."""
     for name in wish.question["method"]:
-        find(name)
+        choose(name, {})
     if wish.colormap is not None:
         colour_table(wish.colormap)
 
