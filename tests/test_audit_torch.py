@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +116,23 @@ def test_command_acts_on_conditions(scales: Path, tmp_path: Path, capsys: pytest
     assert Path(facts["files"]["page"]).exists()
     assert main([*asked, "--fail-if", "inside_mask > 0.9"]) == 0
     assert main([*asked, "--fail-if", "inside_mask is low"]) == 2
+
+
+@pytest.mark.parametrize("seed", ["", "-2"])
+def test_the_cheat_is_told_from_the_honest_net(seed: str, tmp_path: Path) -> None:
+    found = {}
+    for kind in ("honest", "cheat"):
+        assert main(["world", f"damaged-parts/{kind}", str(tmp_path / kind), "--count", "24", "--seed", "5000"]) == 0
+        folder = tmp_path / kind
+        asked: dict[str, Any] = {"masks": folder / "masks", "labels_csv": folder / "labels.csv", "steps": 16}
+        found[kind] = sl.audit(f"world:damaged-parts/{kind}{seed}", folder / "images", **asked)
+    honest, cheat = found["honest"], found["cheat"]
+    assert min(audit.figures["accuracy"].mean for audit in found.values()) >= 0.95  # which does not tell them apart
+    assert not honest.fails("inside_mask < 0.3") and cheat.fails("inside_mask < 0.3")
+    assert cheat.figures["inside_mask"].high < 0.05 < 0.3 < honest.figures["inside_mask"].low
+    assert honest.figures["changed_mask"].low > 0.6 and cheat.figures["changed_mask"].mean == 0
+    assert cheat.findings[0].startswith("The model does not look at what the masks cover")
+    assert not any("does not look" in said for said in honest.findings)
 
 
 def test_a_picture_that_cannot_be_read_is_told_and_the_others_are_done(scales: Path, tmp_path: Path) -> None:

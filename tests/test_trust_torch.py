@@ -92,3 +92,17 @@ def test_commands_write_their_tables(parts: list[Any], tmp_path: Path, capsys: p
     assert main(["benchmark", "fish-scales/size", "--count", "3", *asked]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert set(facts["methods"]) == {"gradient", "random", "gaussian", "edges"} and facts["pictures"] == 3
+
+
+def test_a_verdict_comes_with_a_map_on_request(
+    parts: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(parts[0].image).save(tmp_path / "part.png")
+    asked = ["explain", str(tmp_path / "part.png"), "--model", f"world:{WORLD}", "--out", str(tmp_path), "--verdict"]
+    assert main([*asked, "--method", "gradient", "--method", "edges", "--json"]) == 0
+    gradient, edges = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert edges["verdict"] == "doubt" and not edges["signs"]["randomisation"]["good"]
+    alone = sl.verdict(f"world:{WORLD}", str(tmp_path / "part.png"), method="gradient").facts()
+    assert {name: gradient[name] for name in alone} == alone
+    assert main([*asked, "--method", "edges"]) == 0
+    assert "edges: doubt" in capsys.readouterr().out

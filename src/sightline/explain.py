@@ -120,8 +120,8 @@ def requests_for(
     names: str | Sequence[str], params: Mapping[str, Any], target: Any, layer: Any, reduce: str | None, smooth: float
 ) -> list[Request]:
     """A request for each method, each with those of the options that it has; an option that none has is a mistake."""
-    several = isinstance(names, Iterable) and not isinstance(names, str)
-    chosen = [choose(name, params) for name in (names if several else [names])]
+    listed = names if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    chosen = [choose(name, params) for name in listed]
     if not chosen:
         raise MethodError("an empty list of methods was given.", "Name at least one of `sightline methods`.")
     targets = list(target) if isinstance(target, list | tuple) else [target]

@@ -48,9 +48,9 @@ class Verdict:
         return BELIEVE if all(good) else ABSTAIN if any(good) else DOUBT
 
     def reasons(self, i: int = 0) -> list[str]:
-        """A sentence for each sign, those against the map first."""
+        """A sentence for each sign, and whether it holds; those that fail first."""
         told = sorted(self.signs, key=lambda sign: bool(sign.good[i]))
-        return [f"{'for' if sign.good[i] else 'against'}: {sign.rule} ({sign.values[i]:.2f})" for sign in told]
+        return [f"{'holds' if sign.good[i] else 'fails'}: {sign.rule} ({sign.values[i]:.2f})" for sign in told]
 
     def facts(self, i: int = 0) -> dict[str, Any]:
         """All of it for image `i`, ready for JSON."""

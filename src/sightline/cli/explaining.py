@@ -22,6 +22,7 @@ from sightline.method import find
 from sightline.pictures.colour import colour_table
 
 DEFAULT_MODEL = "torchvision:resnet50"
+_SHARED = {"layer", "reduce", "smooth", "memory", "random_state"}  # by explaining and judging
 
 
 @dataclass(frozen=True)
@@ -138,19 +139,11 @@ def _explain_one(image: str, loaded: sl.Loaded, wish: Wish, taken: set[str]) -> 
 
 def _verdict(e: sl.Explanation, image: str, loaded: sl.Loaded, wish: Wish) -> dict[str, Any]:
     """What is to be said for and against this map, of the class that it explains."""
-    index = e.target[0]["index"]
-    asked = {
-        **wish.question,
-        "method": e.method,
-        "target": index if isinstance(index, int) else wish.question["target"][0],
-    }
-    own = set(find(e.method).params) | set(find(e.method).base(e.params).params)
-    options = {
-        name: value for name, value in asked.items() if name in own or name in inspect.signature(sl.explain).parameters
-    }
-    return sl.verdict(
-        loaded, image, **{name: value for name, value in options.items() if name not in ("top", "max_pixels")}
-    ).facts()
+    index, asked = e.target[0]["index"], wish.question
+    own = {name for method in (find(e.method), find(e.method).base(e.params)) for name in method.params} | _SHARED
+    target = index if isinstance(index, int) else asked["target"][0]
+    options = {name: value for name, value in asked.items() if name in own}
+    return sl.verdict(loaded, image, **{**e.params, **options, "method": e.method, "target": target}).facts()
 
 
 def _saved(e: sl.Explanation, image: str, wish: Wish, taken: set[str], verdict: Mapping[str, Any] | None) -> Answer:
