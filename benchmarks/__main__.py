@@ -15,7 +15,12 @@ from benchmarks.picture import ROWS, draw
 from benchmarks.table import Row, parse
 
 PAGE = Path(__file__).with_name("RESULTS.md")
-PROCESSES = ("benchmarks.torch_cost",), ("benchmarks.keras_cost", "tensorflow"), ("benchmarks.keras_cost", "jax")
+PROCESSES = (
+    ("benchmarks.torch_cost",),
+    ("benchmarks.keras_cost", "tensorflow"),
+    ("benchmarks.keras_cost", "jax"),
+    ("benchmarks.metrics_cost",),
+)
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ import torch
 import torchvision
 
 import sightline as sl
-from benchmarks.clock import Contender, Limit
-from benchmarks.table import Row, emit, rows
+from benchmarks.clock import Contender, Part, Run
+from benchmarks.table import OURS, Row, emit, rows
 from sightline.metric import METRICS, find_metric
 from sightline.model import Target
 from sightline.params import settle
@@ -35,7 +35,7 @@ class _Counted:
         return self.model.run(x, **options)
 
 
-def metric_rows(seconds: float = 0.0, rounds: int = 2) -> list[Row]:
+def metric_rows(seconds: float = 0.0) -> list[Row]:
     """A row for each, on MobileNetV2 and one image of 224 x 224 with random weights and a smooth map; under a minute."""
     torch.manual_seed(0)
     net = torchvision.models.mobilenet_v2(weights=None).eval().requires_grad_(False)
@@ -47,23 +47,22 @@ def metric_rows(seconds: float = 0.0, rounds: int = 2) -> list[Row]:
         with torch.inference_mode():
             net(bare)
 
-    limit = Limit("F", forward, passes=model.chunk)
-    found = {f"{name}: sightline": _contender(name, model, x, limit) for name in _names()}
-    return rows("torch mobilenet_v2", 1, found, seconds=seconds, rounds=rounds)
+    found = {f"{name}: {OURS}": _contender(name, model, x, forward) for name in _names()}
+    return rows("torch mobilenet_v2", 1, found, seconds=seconds)
 
 
 def _names() -> list[str]:
     return sorted(m.name for m in METRICS.values() if m.family == "faithfulness" and m.name not in NOT_HERE)
 
 
-def _contender(name: str, model: Any, x: Any, limit: Limit) -> Contender:
+def _contender(name: str, model: Any, x: Any, forward: Run) -> Contender:
     metric, counted = find_metric(name), _Counted(model)
     few = {key: value for key, value in FEW.items() if key in metric.params}
     params = settle(name, "metrics", metric.params, metric.hints, few)
     params |= {"fill": torch.zeros_like(x)} if "fill" in params else {}
     given = _given(counted, x)
     metric.values(given, params)
-    return Contender(lambda: metric.values(given, params), limit, counted.images)
+    return Contender(lambda: metric.values(given, params), (Part("F", counted.images, forward, model.chunk),))
 
 
 def _given(model: Any, x: Any) -> dict[str, Any]:

@@ -64,6 +64,8 @@ peers do. The weights are random; they do not change the work. Heavy models have
   guided backpropagation, and as the DeconvNet bends it; and one forward for the CAMs, whose way back is short.
 - The peers and sightline are given the image as torchvision's transforms give it, with its channels first. sightline lays
   it out channels last by itself; "told channels last" is the peer given an image that its user has laid out so.
+- The rows of metrics (deletion, insertion, ROAD and the others of faithfulness) are of one smooth map, with 15 steps or 16
+  samples; their limit is the images that they pass.
 - xplique pins older versions of what the others need, and is left out.
 
 {markdown(rows)}

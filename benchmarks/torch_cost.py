@@ -102,9 +102,9 @@ def groups(device: str) -> Iterator[tuple[Callable[..., list[Row]], Subject, dic
     resnet, mobile, vgg, vit = (Subject(name, layer, 1, device) for name, layer in LAYERS.items())
     resnet8, mobile8, vgg8, vit8 = (Subject(name, layer, 8, device) for name, layer in LAYERS.items())
     all_of, heavy = {"which": families.ONE_PASS}, {"which": families.HEAVY}
-    yield one_pass, resnet, {**all_of, "peers": True, "seconds": 22}
+    yield one_pass, resnet, {**all_of, "peers": True, "seconds": 16}
     yield one_pass, mobile, {**all_of, "peers": True, "seconds": 12}
-    yield many_passes, resnet, {"n": 16, "window": 112, "windows": 9, "seconds": 40}
+    yield many_passes, resnet, {"n": 16, "window": 112, "windows": 9, "seconds": 28}
     yield many_passes, mobile, {"n": 48, "window": 56, "windows": 49, "seconds": 26}
     yield ablation, resnet, {"seconds": 10}
     yield score_cam, mobile, {"layer": "features.6", "channels": 32, "seconds": 6}
