@@ -31,6 +31,13 @@ def test_interval_of_a_mean_covers_the_truth_about_as_often_as_it_says() -> None
     assert abs(np.mean([figure.mean for figure in found]) - 3) < 0.1
 
 
+def test_two_values_say_little() -> None:
+    figure = figures.mean_of([1.0, 3.0])
+    assert (figure.low, figure.high) == pytest.approx((2 - 12.706, 2 + 12.706), abs=1e-3)
+    few = [figures.mean_of(np.random.default_rng(k).normal(3, 2, 5)) for k in range(200)]
+    assert 0.9 <= np.mean([figure.low <= 3 <= figure.high for figure in few]) <= 0.99
+
+
 def test_share_has_wilsons_interval() -> None:
     figure = figures.share_of([True] * 8 + [False] * 2)
     assert (figure.mean, figure.count) == (0.8, 10)

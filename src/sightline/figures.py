@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _DRAWS = 2000  # of the bootstrap
-_MANY = 1000  # values of which the normal interval is as good
+_FEW, _MANY = 10, 1000  # values: of fewer a bootstrap says too little, of more it says nothing else
 _NORMAL = 1.959964  # quantile of 97.5 %
 
 
@@ -29,18 +29,26 @@ class Figure:
 
 
 def mean_of(values: Sequence[float] | np.ndarray, random_state: int = 0) -> Figure:
-    """The mean of the values that are numbers, and its interval: a bootstrap's percentiles, of 2,000 draws."""
+    """The mean of the values that are numbers, and its interval: a bootstrap's percentiles, of 2,000 draws; of
+    fewer than 10 values, or more than 1,000, Student's."""
     known = np.asarray(values, np.float64)
     known = known[np.isfinite(known)]
     if known.size < 2:
         mean = float(known.mean()) if known.size else math.nan
         return Figure(mean, math.nan, math.nan, known.size)
-    if known.size > _MANY:
-        half = _NORMAL * float(known.std(ddof=1)) / math.sqrt(known.size)
+    if not _FEW <= known.size <= _MANY:
+        half = _t(known.size) * float(known.std(ddof=1)) / math.sqrt(known.size)
         return Figure(float(known.mean()), float(known.mean()) - half, float(known.mean()) + half, known.size)
     drawn = np.random.default_rng(random_state).integers(known.size, size=(_DRAWS, known.size))
     low, high = np.quantile(known[drawn].mean(axis=1), [0.025, 0.975])
     return Figure(float(known.mean()), float(low), float(high), known.size)
+
+
+def _t(count: int) -> float:
+    """Student's quantile of 97.5 % for so many values."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, count - 1))
 
 
 def share_of(hits: Sequence[bool] | np.ndarray) -> Figure:
