@@ -23,7 +23,7 @@ PEERS = (
 NO_COUNTERPART = {  # in none of the peers
     *("attn-lrp", "contrastive-excitation-backprop", "expected-gradients", "extremal-perturbation", "idgi"),
     *("meaningful-perturbation", "recipro-cam", "rect-grad", "attention-rollout", "gradient-attention-rollout"),
-    *("generic-attention", "transformer-attribution"),
+    *("generic-attention", "transformer-attribution", "random", "gaussian", "edges"),
 }
 
 

@@ -193,8 +193,10 @@ def told(i: int, part: np.ndarray, compression: Any) -> int:
 def test_metric_equals_its_twin(case: str, maps: np.ndarray) -> None:
     name, options, expected = TWINS[case]
     wanted = [expected(i, m) for i, m in enumerate(maps)]
-    tolerance = 1e-6 if name == "road" else 1e-9  # the imputation is solved to 1e-7 of the image's range
-    np.testing.assert_allclose(measured(name, given(MODEL, X, maps), **options), wanted, rtol=tolerance, atol=tolerance)
+    tolerance = 1e-3 if name == "road" else 1e-9  # the imputation is solved to 1e-4 of the image's range
+    np.testing.assert_allclose(
+        measured(name, given(MODEL, X, maps), **options), wanted, rtol=tolerance, atol=tolerance / 10
+    )
 
 
 def test_every_metric_of_faithfulness_has_a_twin() -> None:
