@@ -15,6 +15,7 @@ import pytest
 from keras import layers, ops
 from PIL import Image
 
+import sightline as sl
 from keras_nets import BACKEND, IMAGES, WIDE, classifier, close, image, numbers, plain_gradient, subclassed, weighed
 from sightline.errors import ModelError
 from sightline.frameworks.keras import adapt
@@ -224,3 +225,8 @@ def test_the_trained_net_names_the_cat(assets: Path) -> None:
     assert probabilities[285] == pytest.approx(0.64, abs=0.02)
     kernel = numbers(model.layers[-1].kernel)[:, 285]  # after the mean over the 7 x 7 places
     close(trace.grads["out_relu"][0, 0], np.broadcast_to(kernel / 49, (7, 7, 1280)), 1e-5)
+
+
+def test_compiling_is_left_to_keras() -> None:
+    with pytest.raises(ModelError, match="compile=True was given with .*, which is no PyTorch model"):
+        sl.explain(classifier(), np.zeros((1, *IMAGES.shape[1:]), np.float32), compile=True)

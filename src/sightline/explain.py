@@ -15,7 +15,7 @@ from sightline.errors import MethodError, ModelError, SightlineError, nearest
 from sightline.explanation import Explanation
 from sightline.images import MAX_PIXELS
 from sightline.inputs import Given, is_input, take
-from sightline.load import Loaded, in_precision, load, preprocessing_for
+from sightline.load import Loaded, in_precision, load, preprocessing_for, with_compiled_passes
 from sightline.memory import as_bytes, fitted, out_of_memory
 from sightline.method import AtLeast, Method
 from sightline.params import check_number, settle_params
@@ -43,6 +43,7 @@ def explain(
     max_pixels: int = MAX_PIXELS,
     memory: str | int | None = None,
     precision: str | None = None,
+    compile: bool = False,
     random_state: int = 0,
     reduce: str | None = None,
     smooth: float = 0.0,
@@ -62,7 +63,9 @@ def explain(
     method has its own default; a map without channels, such as a CAM's, has nothing to reduce). `smooth`: standard
     deviation in pixels of a Gaussian over the map. `memory`: how much the layers' values of a pass may take, "2GB";
     without it, half of what is free. `precision`: "bfloat16" or "float16" (the latter on CUDA) for passes of a PyTorch
-    model in float32 that are quicker and less exact; default: as the model is. `top`: how many of the highest classes
+    model in float32 that are quicker and less exact; default: as the model is. `compile`: passes of a PyTorch model from
+    the image to the scores and back go through torch.compile, which takes a minute or more and pays in long runs; kept
+    for the next call. `top`: how many of the highest classes
     the answer lists. Other options go to the methods that have them. Raises a SightlineError for every mistake.
 
     >>> from sightline.worlds import find_world
@@ -83,7 +86,7 @@ def explain(
         device=device,
         trust=trust,
     )
-    loaded = in_precision(loaded, precision)
+    loaded = with_compiled_passes(in_precision(loaded, precision), compile)
     check_reduction(reduce)
     smooth, top = check_number("smooth", smooth, float, AtLeast(0)), check_number("top", top, int, AtLeast(0))
     params["random_state"] = check_number("random_state", random_state, int, AtLeast(0))

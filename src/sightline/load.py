@@ -117,6 +117,19 @@ def in_precision(loaded: Loaded, precision: str | None) -> Loaded:
     return replace(loaded, model=loaded.model.in_precision(precision))  # type: ignore[attr-defined]
 
 
+def with_compiled_passes(loaded: Loaded, wanted: bool) -> Loaded:
+    """`loaded` with passes compiled by torch.compile, if that is `wanted`; ModelError for a model of another framework."""
+    if not wanted:
+        return loaded
+    if not hasattr(loaded.model, "compiling"):
+        raise ModelError(
+            f"compile=True was given with {loaded.name}, which is no PyTorch model.",
+            "Leave it out: Keras on TensorFlow and JAX is compiled already.",
+        )
+    model, note = loaded.model.compiling()
+    return replace(loaded, model=model, notes=(*loaded.notes, note))
+
+
 def _mark_of(alive: weakref.ref[Any]) -> Callable[[], str]:
     """The hash of a user's model, taken when it is asked for: hashing costs more than many an explanation."""
     return lambda: frameworks.fingerprint(alive()) if alive() is not None else ""

@@ -99,6 +99,9 @@ def explain(
     precision: Annotated[
         str | None, Option(metavar="P", help="bfloat16, or float16 on CUDA: quicker and less exact (PyTorch).")
     ] = None,
+    compile: Annotated[
+        bool, Option("--compile", help="Compile a PyTorch model's passes; it takes minutes, and pays in long runs.")
+    ] = False,
     verdict: Annotated[
         bool, Option("--verdict", help="Measure what speaks for and against each map; it takes many passes.")
     ] = False,
@@ -116,6 +119,7 @@ def explain(
         "random_state": random_state,
         "max_pixels": max_pixels,
         "memory": memory,
+        "compile": compile,
         "precision": precision,
         "top": top,
         **settings(set_ or ()),

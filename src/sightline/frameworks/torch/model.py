@@ -15,6 +15,7 @@ from torch import nn
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
 from sightline.frameworks.torch.attention import Open
+from sightline.frameworks.torch.compiled import NOTE, compiled
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
 from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor
@@ -42,6 +43,7 @@ class TorchModel:
     chunk: int = 8
     channel: int = -3
     precision: torch.dtype | None = None  # of the operations that gain by it; None: as the model is
+    compiles: bool = False  # passes that only go from the image to the scores and back
 
     def array(self, x: Any) -> torch.Tensor:
         """`x` in the model's precision, on its device, channels last where the model has convolutions."""
@@ -69,6 +71,10 @@ class TorchModel:
     def in_precision(self, name: str) -> TorchModel:
         """This model with passes in that precision; ModelError where there is none."""
         return replace(self, precision=checked(name, _first_weight(self.module)))
+
+    def compiling(self) -> tuple[TorchModel, str]:
+        """This model with passes compiled where they can be, and a note on which are."""
+        return replace(self, compiles=True), NOTE
 
     @property
     def free(self) -> int | None:
@@ -183,7 +189,8 @@ class TorchModel:
     ) -> tuple[torch.Tensor, str, tuple[str, ...]]:
         """The outputs before the head, its kind, and notes; with neither a head nor a rule no function mode is on."""
         if rule is None and self.output in spare.headless and not taps.attention:
-            given = self._call(spare.module, taps.tap("", x), images)
+            inner = compiled(spare) if self.compiles and not taps.inside else spare.module
+            given = self._call(spare.module, taps.tap("", x), images, inner)
             outputs, head = choose(given, self.output), ""
         else:
             with Watch(rule) as watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)):
@@ -197,11 +204,13 @@ class TorchModel:
         outputs = outputs if self.precision is None else outputs.float()
         return by_image(outputs, images), head, chosen(given, self.output)
 
-    def _call(self, module: nn.Module, x: torch.Tensor, images: int) -> Any:
+    def _call(self, module: nn.Module, x: torch.Tensor, images: int, inner: Callable[..., Any] | None = None) -> Any:
+        """What the module gives, or what stands for it."""
+        inner = inner or module
         others = {name: self._companion(name, value, images) for name, value in self.others.items()}
 
         def call(x: Any) -> Any:
-            return module(x, **others) if self.input is None else module(**{self.input: x} | others)
+            return inner(x, **others) if self.input is None else inner(**{self.input: x} | others)
 
         alone = not others and self.input is None and self.output is None
         return entered(module, x, call) if alone else call(x)

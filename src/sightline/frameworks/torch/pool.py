@@ -36,6 +36,7 @@ class Spare:
     headless: set[Any] = field(default_factory=set)  # the outputs known to end in no softmax or sigmoid
     scripted: bool = False  # a part of it is TorchScript
     modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
+    compiled: Any = None  # the module as torch.compile gives it, once it was asked for
     clean: bool = True  # nothing was changed that a hook's removal does not mend
 
 
