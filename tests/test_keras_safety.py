@@ -228,5 +228,5 @@ def test_the_trained_net_names_the_cat(assets: Path) -> None:
 
 
 def test_compiling_is_left_to_keras() -> None:
-    with pytest.raises(ModelError, match="compile=True was given with .*, which is no PyTorch model"):
+    with pytest.raises(ModelError, match=r"compile=True was given with .*, which is no PyTorch model"):
         sl.explain(classifier(), np.zeros((1, *IMAGES.shape[1:]), np.float32), compile=True)
