@@ -30,7 +30,7 @@ def scales(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, pixels in (("images", drawing.image), ("masks", 255 * drawing.mask.astype(np.uint8))):
             (folder / name).mkdir(exist_ok=True)
             Image.fromarray(pixels).save(folder / name / f"{seed:02}.png")
-        lines.append(f"{seed:02}.png,{world.labels[world.class_of(drawing)]},{'even' if seed % 2 == 0 else 'odd'}")
+        lines.append(f"{seed:02}.png,{world.name_of(drawing)},{'even' if seed % 2 == 0 else 'odd'}")
     (folder / "labels.csv").write_text("\n".join(["file,label,group", *lines]))
     return folder
 
@@ -127,7 +127,8 @@ def test_the_cheat_is_told_from_the_honest_net(seed: str, tmp_path: Path) -> Non
         asked: dict[str, Any] = {"masks": folder / "masks", "labels_csv": folder / "labels.csv", "steps": 16}
         found[kind] = sl.audit(f"world:damaged-parts/{kind}{seed}", folder / "images", **asked)
     honest, cheat = found["honest"], found["cheat"]
-    assert min(audit.figures["accuracy"].mean for audit in found.values()) >= 0.95  # which does not tell them apart
+    right = {kind: audit.figures["accuracy"] for kind, audit in found.items()}  # which does not tell them apart
+    assert min(figure.mean for figure in right.values()) >= 0.9 and right["honest"].high > right["cheat"].low
     assert not honest.fails("inside_mask < 0.3") and cheat.fails("inside_mask < 0.3")
     assert cheat.figures["inside_mask"].high < 0.05 < 0.3 < honest.figures["inside_mask"].low
     assert honest.figures["changed_mask"].low > 0.6 and cheat.figures["changed_mask"].mean == 0
