@@ -46,6 +46,8 @@ clean:
 
 .venv/dev.ready: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[torch,keras,jax,dev]'
+# Quantus asks for an OpenCV that overwrites the one without a window, so it comes without what it asks for.
+	$(PIP) --no-deps quantus saliency cachetools pandas
 	@touch $@ .venv/demo.ready
 
 .venv/bench.ready: .venv/dev.ready

@@ -148,6 +148,11 @@ def is_window(layer: Layer, known: Sequence[Layer]) -> bool:
     return like_one and layer.grid not in _merged(known)
 
 
+def is_heads(layer: Layer, known: Sequence[Layer]) -> bool:
+    """Whether what looks like a grid is tokens and their heads: a shape after tokens have come that no grid fits."""
+    return any(each.tokens for each in known) and is_window(layer, known)
+
+
 def _merged(known: Sequence[Layer]) -> list[tuple[int, int]]:
     """The grids of earlier layers, the latest first, each with what it is when halved again and again."""
     grids = list(dict.fromkeys(layer.grid for layer in reversed(known) if layer.grid and not layer.dead))

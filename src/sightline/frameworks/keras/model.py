@@ -18,7 +18,7 @@ from sightline.frameworks.keras.crossing import Memory, cut_after
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
-from sightline.layers import token_grid, without_dead_grids
+from sightline.layers import is_heads, token_grid, without_dead_grids
 from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, places_of, rows_of
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
@@ -98,7 +98,8 @@ class KerasModel:
             layers = [image]
             for place, op, shape in shaped:
                 tokens = token_grid(shape, layers)
-                layers.append(replace(_layer(place, op, shape, self.channel), tokens=tokens))
+                layer = replace(_layer(place, op, shape, self.channel), tokens=tokens)
+                layers.append(replace(layer, dead=is_heads(layer, layers)))
             return without_dead_grids(self, one, layers)
 
         key = ("places", self.ends, own, fingerprint(self.model))
