@@ -27,13 +27,13 @@ class Embedding(layers.Layer):  # type: ignore[misc]
         return ops.concatenate([first, x], axis=1) + self.positions
 
 
-def transformer(blocks: int = 2) -> Any:
+def transformer() -> Any:
     """A small ViT of pictures of 64 x 96, as KerasHub builds its own."""
     keras.utils.set_random_seed(0)
     image = layers.Input((64, 96, 3))
     x = layers.Reshape((GRID[0] * GRID[1], WIDTH))(layers.Conv2D(WIDTH, 16, 16)(image))
     x = Embedding()(x)
-    for _ in range(blocks):
+    for _ in range(2):
         y = layers.LayerNormalization()(x)
         x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(y, y)])
         y = layers.Dense(2 * WIDTH, activation="gelu")(layers.LayerNormalization()(x))
