@@ -46,7 +46,8 @@ def test_heads_are_no_columns_and_the_score_hangs_on_the_layer_that_is_taken() -
     model = transformer()
     x = np.random.default_rng(0).normal(size=(2, 64, 96, 3)).astype("float32")
     e = sl.explain(model, x, method="grad-cam", target=3)
-    assert e.layer == "layer_normalization_2"  # the last before the last block, in which only the first token is read
+    norms = [layer.name for layer in model.layers if isinstance(layer, layers.LayerNormalization)]
+    assert e.layer == norms[2]  # the last before the last block, in which only the first token is read
     trace = adapt(model).run(x, at=[e.layer], target=lambda outputs: outputs[:, 3][None])
     a, g = (np.asarray(keras.ops.convert_to_numpy(v[e.layer]))[..., 1:, :] for v in (trace.values, trace.grads))
     wanted = np.maximum((g[0].mean(axis=1, keepdims=True) * a).sum(axis=-1), 0).reshape(2, *GRID)

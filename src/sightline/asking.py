@@ -238,11 +238,11 @@ def _part(method: Method, options: dict[str, Any], question: Question, layer: La
     if layer is not None and "layer" in method.base(options).needs:
         options = options | {"layer": layer}
     elif layer is not None:  # the method explains the layer's output: the rest of the model is a model too
-        image = question.run(image, at=[layer.name]).values[layer.name]
+        model = Tail(question, layer, question.x)
+        image = model.value
         for name in _IMAGES & set(options):
             there = _each(lambda b: question.run(b, at=[layer.name]).values[layer.name], options[name])
             options = options | {name: there}
-        model = Tail(question, layer, question.x)
     attribution, checks = method.attribute(model, image, Asked(), **options)
     if layer is not None and attribution.shape[1] != question.x.shape[0]:
         raise LayerError(

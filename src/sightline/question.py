@@ -140,11 +140,16 @@ class Question:
         return self.model.run(x, at=at, edit=edit, target=put, rule=rule, **kept)
 
     def remember(self, x: Array, place: Place) -> Any:
-        """The model's own memory; a note where it has none."""
+        """The model's own memory, whose pass of `x` answers as any other would; a note where it has none."""
         own = getattr(self.model, "remember", None)  # an adapter of the user's own may have none
         memory = own(x, place) if own else None
         if memory is None:
             self.notes += (f"each pass was made as a whole: nothing before {place!r} could be kept",)
+        trace = getattr(memory, "trace", None)
+        if trace is not None and x is self.x:
+            if self._settled is None:
+                self._answer(trace, False)
+            self._traces.append(trace)
         return memory
 
     def target(self) -> Target:

@@ -46,12 +46,13 @@ def stream(
     trace has the same axis: outputs and values (m, n, ...), score (k, m, n), grads (k, m, n, ...).
     """
     for group in groups(model, x, items):
-        copies = perturb(group)
-        packed = namespace(copies).reshape(copies, (-1, *x.shape[1:]))
-        yield (
-            group,
-            _split(model.run(packed, at=at, target=target and target.repeat(len(group)), rule=rule), len(group)),
-        )
+        asked = target and target.repeat(len(group))  # the copies are let go of before others are made
+        yield group, _split(model.run(_packed(perturb(group)), at=at, target=asked, rule=rule), len(group))
+
+
+def _packed(copies: Array) -> Array:
+    """Copies (m, n, ...) behind each other."""
+    return namespace(copies).reshape(copies, (-1, *copies.shape[2:]))
 
 
 def _split(trace: Trace, count: int) -> Trace:

@@ -40,6 +40,12 @@ class Tail:
         return self.model.remember(self.x, self.layer.name)
 
     @cached_property
+    def value(self) -> Array:
+        """What the layer gives for the images, its own image: the pass that `memory` takes tells this too."""
+        _ = self.memory
+        return self.model.run(self.x, at=[self.layer.name]).values[self.layer.name]
+
+    @cached_property
     def _copies_for_one(self) -> float:
         """How many values cost what an image does: no larger than its largest, and no more than its pass in all."""
         layers = [layer for layer in self.model.places(self.x) if not layer.attends]

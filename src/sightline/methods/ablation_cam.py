@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from sightline.arrays import Array, beside, namespace
+from sightline.arrays import Array, like, namespace, to_numpy
+from sightline.hiding import scores_of
 from sightline.method import method
 from sightline.methods._cam import live_channels, over, weighed
 from sightline.model import Layer, Model, Target
-from sightline.stream import stream
 from sightline.tail import Tail
 
 
@@ -26,19 +26,17 @@ def ablation_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Arr
     divides by the score itself, and sets a channel 1e7 below the lowest value where that is not zero.) Without
     gradients. It sees no evidence that two channels hold each on their own.
     """
-    value, score = model.run(x, at=[layer.name]).values[layer.name], model.run(x, target=target).score
-    xp, features = namespace(value), layer.spatial(value)
-    count = features.shape[-1]
-    falls = [xp.zeros_like(score)] * count
-    row = [1] * (len(value.shape) + 1)
-    row[layer.channel] = count
+    tail = Tail(model, layer, x)
+    value = tail.value
+    score, features = model.run(x, target=target).score, layer.spatial(value)
+    live, row = live_channels(features), [1] * (len(value.shape) + 1)
+    row[layer.channel] = count = features.shape[-1]
 
     def without(channels: list[int]) -> Array:
-        gone = np.arange(count) == np.array(channels)[:, None]
-        return xp.where(beside(gone.reshape(-1, *row[1:]), value), xp.zeros_like(value), value)
+        kept = np.arange(count) != np.array(channels)[:, None]
+        return like(kept.reshape(-1, *row[1:]), value) * value
 
-    for channels, trace in stream(Tail(model, layer, x), value, live_channels(features), without, target=target):
-        for i, channel in enumerate(channels):
-            falls[channel] = score - trace.score[:, i, :]
-    weights = over(xp.stack(falls, axis=-1), xp.abs(score)[..., None])
+    falls = np.zeros((*score.shape, count))
+    falls[..., live] = to_numpy(score)[..., None] - np.moveaxis(scores_of(tail, value, target, live, without), 1, -1)
+    weights = over(like(falls, score), namespace(score).abs(score)[..., None])
     return weighed(weights[:, :, None, None, :], features)

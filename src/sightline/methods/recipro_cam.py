@@ -25,13 +25,14 @@ def recipro_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Arra
     Gaussian around the cell on request.) Without gradients. A cell alone is a feature map as the model never saw one,
     and what takes two cells to see is in none of them.
     """
-    value = model.run(x, at=[layer.name]).values[layer.name]
+    tail = Tail(model, layer, x)
+    value = tail.value
     xp, (height, width) = namespace(value), tuple(layer.spatial(value).shape)[1:3]
 
     def alone(cells: list[int]) -> Array:
         masks = np.eye(height * width)[cells].reshape(-1, height, width)
         return xp.where(like(layer.upon(masks[:, None]), value) > 0, value, xp.zeros_like(value))
 
-    tails = stream(Tail(model, layer, x), value, range(height * width), alone, target=target)
+    tails = stream(tail, value, range(height * width), alone, target=target)
     scores = xp.moveaxis(xp.concat([trace.score for _, trace in tails], axis=1), 1, -1)
     return split(scores - xp.min(scores, axis=-1, keepdims=True), height, 2)

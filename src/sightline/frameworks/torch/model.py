@@ -178,8 +178,9 @@ class TorchModel:
         if is_torchvision(self.module):  # its parts hand on lists of images, which cannot be repeated as tensors can
             return None
         x, images = usable(self.array(x)).detach(), x.shape[0]
+        run = lambda spare, taps, x: self._watched(spare, taps, x, images, None)  # noqa: E731
         with self._casting():
-            return remember(self.module, x, place, lambda twin: choose(self._call(twin, x, images), self.output))
+            return remember(self.module, x, place, self.precision, run)
 
     def _casting(self) -> AbstractContextManager[Any]:
         return casting(device_of(self.module), self.precision)

@@ -37,6 +37,7 @@ class Spare:
     scripted: bool = False  # a part of it is TorchScript
     modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
     compiled: Any = None  # the module as torch.compile gives it, once it was asked for
+    unwritten: set[str] = field(default_factory=set)  # the places whose values no operation in place was seen to follow
     clean: bool = True  # nothing was changed that a hook's removal does not mend
 
 

@@ -19,8 +19,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from sightline.frameworks.torch.pool import Spare, borrowed
-from sightline.frameworks.torch.taps import tapped
-from sightline.model import Place
+from sightline.frameworks.torch.taps import Taps, tapped
+from sightline.model import Place, Trace
+
+Ran = tuple[torch.Tensor, str, tuple[str, ...]]  # the outputs, the kind of the head, notes
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Memory:
     image: torch.Tensor
     given: Mapping[str, list[Any]]
     read: frozenset[int]  # ids of the tensors that something reads: only these are repeated
+    trace: Trace  # of the pass of the images themselves, which recorded the place
 
     @property
     def held(self) -> int:
@@ -61,7 +64,6 @@ class Recorder:
     place: str
     frames: list[list[tuple[str, Any]]] = field(default_factory=lambda: [[]])
     finished: list[tuple[str, Any, list[int]]] | None = None  # the last: versions of the tensors
-    value: torch.Tensor | None = None
     calls: Counter[str] = field(default_factory=Counter)
 
     def enter(self, *_: Any) -> None:
@@ -76,19 +78,17 @@ class Recorder:
         self.frames.pop()
         self.calls[name] += 1
         if self.place == (name if self.calls[name] == 1 else f"{name}:{self.calls[name]}"):
-            self.value = next((t for t in tree_leaves(y) if isinstance(t, torch.Tensor)), None)
-            self.value = None if self.value is None else self.value.clone()
             done = [*(call for frame in self.frames for call in frame), (name, y)]  # the value itself is given anew
             self.finished = [(module, given, _versions(given)) for module, given in done]
         else:
             self.frames[-1].append((name, y))
 
-    def memory(self, image: torch.Tensor) -> Memory | None:
-        """What was finished, as if nothing read it; None where the place was not met."""
+    def memory(self, image: torch.Tensor, trace: Trace) -> Memory:
+        """What was finished, as if nothing read it."""
         given: dict[str, list[Any]] = {}
         for name, y, _ in self.finished or []:
             given.setdefault(name, []).append(y)
-        return None if self.value is None else Memory(self.place, image, given, frozenset())
+        return Memory(self.place, image, given, frozenset(), trace)
 
     def intact(self, read: frozenset[int]) -> bool:
         """Whether what is read is still as it was given."""
@@ -121,12 +121,17 @@ class Reads(TorchFunctionMode):
     def __init__(self, memory: Memory) -> None:
         """`found` fills while the mode is on."""
         super().__init__()
-        self.known = {id(t) for t in tree_leaves([memory.image, memory.given])}
-        self.found: set[int] = set()
+        self.known = {id(t): id(t) for t in tree_leaves([memory.image, memory.given])}
+        self.image, self.found = memory.image, set[int]()
+        self.copy: torch.Tensor | None = None  # of the image, as every pass makes one first: read is what reads that
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """One call of torch."""
-        self.found |= {id(t) for t in tree_leaves((args, kwargs)) if id(t) in self.known}
+        if func is torch.Tensor.clone and args[0] is self.image and self.copy is None:
+            self.copy = func(*args)
+            self.known[id(self.copy)] = id(self.image)
+            return self.copy
+        self.found |= {self.known[id(t)] for t in tree_leaves((args, kwargs)) if id(t) in self.known}
         return func(*args, **(kwargs or {}))
 
 
@@ -154,21 +159,32 @@ def _first(given: Iterator[Any], grown: Callable[[Any], Any], forward: Callable[
 
 
 def remember(
-    module: nn.Module, x: torch.Tensor, place: Place, call: Callable[[nn.Module], torch.Tensor]
+    module: nn.Module,
+    x: torch.Tensor,
+    place: Place,
+    precision: torch.dtype | None,
+    run: Callable[[Spare, Taps, torch.Tensor], Ran],
 ) -> Memory | None:
-    """What copies of `x` need not do again before `place`, seen to hold for `call`, a pass of a twin; else None."""
+    """What copies of `x` need not do again before `place`, seen to hold for `run`, a pass of a twin; else None."""
     if place.startswith((":", "=")) or any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         return None
     with torch.inference_mode(False), torch.no_grad():
-        with borrowed(module) as spare, recording(spare, place) as recorder:
-            outputs = call(spare.module)
-        memory, value = recorder.memory(x), recorder.value
-        if memory is None or value is None:
-            return None
-        reads, edit = Reads(memory), {place: value}
+        with (
+            borrowed(module) as spare,
+            recording(spare, place) as recorder,
+            tapped(spare, [place], {}, False, precision) as taps,
+        ):
+            outputs, head, notes = run(spare, taps, x)
+        memory = recorder.memory(x, Trace(outputs, None, taps.values, {}, head, notes))
+        reads, edit = Reads(memory), dict(taps.values)
         try:
-            with borrowed(module) as twin, answering(twin, memory, len(x)), tapped(twin, [], edit, False), reads:
-                again = call(twin.module)
+            with (
+                borrowed(module) as spare,
+                answering(spare, memory, len(x)) as image,
+                tapped(spare, [], edit, False, precision) as taps,
+                reads,
+            ):
+                again, *_ = run(spare, taps, image)
         except Exception:  # a forward pass of the user's own may need what its modules do besides giving a value
             return None
     read = frozenset(reads.found)

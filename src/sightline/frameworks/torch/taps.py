@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from sightline.errors import LayerError
+from sightline.errors import LayerError, ModelError
 from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.outputs import with_first_tensor
 from sightline.frameworks.torch.pool import Spare
@@ -32,6 +32,7 @@ class Taps:
         self.values: dict[Place, torch.Tensor] = {}
         self.handles: list[RemovableHandle] = []
         self.met: set[Place] = set()
+        self.lent: list[tuple[Place, torch.Tensor, torch.Tensor, int]] = []  # whose value, what was given, its version
         self.attention: list[tuple[nn.Module, _Nth]] = []  # whose attention, and which of it
         for place in dict.fromkeys([*at, *edit]):
             self._place(place)
@@ -51,9 +52,19 @@ class Taps:
                 y.requires_grad_()
             self.values[place] = y
         given = y.to(kind) if kind else y
-        return (
-            given.clone() if given is y else given
-        )  # what was recorded or given stays, if an operation in place follows
+        return self._lent(place, y) if given is y else given
+
+    def _lent(self, place: Place, y: torch.Tensor) -> torch.Tensor:
+        """A copy, since an operation in place may follow; `y` itself, where none did in an earlier pass of the twin.
+
+        That holds from pass to pass where nothing is recorded: a rule may put another operation in its place.
+        """
+        if self.at:
+            return y.clone()
+        given = y if place in self.spare.unwritten else y.clone()
+        with torch._C.DisableTorchFunction():  # whoever watches what the model reads
+            self.lent.append((place, y, given, given._version))
+        return given
 
     @property
     def inside(self) -> bool:
@@ -61,13 +72,25 @@ class Taps:
         return any({*self.at, *self.edit})
 
     def check(self) -> None:
-        """Every place was met, or LayerError."""
+        """Every place was met, or LayerError; and what was given is as it was, or ModelError."""
         missed = sorted({*self.at, *self.edit} - self.met)
         if missed:
             raise LayerError(
                 f"layer {missed[0]!r} was given; a pass of this model never reaches it.",
                 "Take a name from `sightline layers MODEL`, which lists what a pass meets.",
             )
+        with torch._C.DisableTorchFunction():
+            self._learn_what_is_overwritten()
+
+    def _learn_what_is_overwritten(self) -> None:
+        for place, y, given, version in self.lent:
+            if given is not y and given._version == version and torch.equal(given, y):
+                self.spare.unwritten.add(place)
+            elif given is y and given._version != version:
+                raise ModelError(
+                    f"the model overwrote what comes from {place or 'outside'!r} in this pass, and not in an earlier one.",
+                    "Leave out its operations in place (inplace=True, +=) that run only for some images.",
+                )
 
     @contextmanager
     def telling(self, stack: list[str] | None) -> Iterator[None]:
