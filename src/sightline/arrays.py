@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
+_NAMESPACES: dict[type, Any] = {}
 Array = Any  # torch.Tensor, jax.Array, tf.Tensor or numpy.ndarray
 
 
 def namespace(a: Array) -> Any:
     """The array-API namespace of `a`; for TensorFlow's tensors an alias over `keras.ops`."""
-    if type(a).__module__.partition(".")[0] == "tensorflow":
-        return _over_keras_ops()
-    return array_namespace(a)
+    kind = type(a)
+    if kind not in _NAMESPACES:
+        of_tensorflow = kind.__module__.partition(".")[0] == "tensorflow"
+        _NAMESPACES[kind] = _over_keras_ops() if of_tensorflow else array_namespace(a)
+    return _NAMESPACES[kind]
 
 
 @cache

@@ -1,18 +1,23 @@
-"""Noisy linear imputation's linear part: missing pixels as weighted means of their neighbours, solved by multigrid."""
+"""Noisy linear imputation's linear part: missing pixels as weighted means of their neighbours, solved by multigrid.
+
+The system is that of the paper times 12, so that its weights are whole: 1 for a diagonal neighbour, 2 for a direct one.
+Every grid has a border of zeros, beyond which nothing is known and nothing missing.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-_DIAGONAL = 1 / 12  # weight of a diagonal neighbour; a direct one has twice as much (Rong et al. 2022)
-_ITSELF = 4 * _DIAGONAL  # what `_spread` takes of the pixel itself
+_ITSELF = 4  # what `_spread` takes of the pixel itself
 EXACT = 1e-7  # of the image's range: how far from the solution it may stop
 _ROUGH = 1e-4  # by how much a solution in float32 lowers the error at the most
 _DAMPING = 0.8  # of Jacobi's steps
 _TINY = np.finfo(np.float32).tiny
 _MOST = 100  # iterations a solution; about 8 are usual
+_INNER = (..., slice(1, -1), slice(1, -1))
 
 
 @dataclass(frozen=True)
@@ -22,47 +27,52 @@ class _Level:
     missing: np.ndarray
     diagonal: np.ndarray
     step: np.ndarray
+    work: list[np.ndarray]  # arrays to be written again and again: new memory costs more than what is done in it
 
 
 def imputed(image: np.ndarray, missing: np.ndarray, exact: float = EXACT) -> np.ndarray:
     """The image (c, h, w) with each missing pixel (h, w) the mean of its eight neighbours, weighed 1/6 and 1/12.
 
-    Solves one linear system for all missing pixels, to `exact` of the image's range, by solutions in float32 of what is
-    left in float64: in small arrays four times as fast as at once. At least one pixel must be known. At the border the
-    weights of the neighbours that are there count.
+    Solves one linear system for all missing pixels, to about `exact` of the image's range, by solutions in float32 of
+    what is left in float64: in small arrays four times as fast as at once. At least one pixel must be known. At the border
+    the weights of the neighbours that are there count.
     """
     known = image[:, ~missing]
-    found = np.where(missing, known.mean(axis=1)[:, None, None], image)
-    scale = np.ptp(known, axis=1)[:, None, None]
-    levels, diagonal = _levels(missing), _spread(np.ones(missing.shape))
+    scale, mean = (each[:, None, None] for each in (np.ptp(known, axis=1), known.mean(axis=1)))
     share = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    gone, found = _bordered(missing), _bordered(np.where(missing, mean, image))
+    levels, diagonal = _levels(missing, len(image)), _bordered(_spread(_bordered(np.ones(missing.shape))))
     for _ in range(_MOST):
-        left = missing * (_spread(found) - diagonal * found) * share
+        left = gone * (_bordered(_spread(found)) - diagonal * found) * share
         more, error = _solved(levels, left.astype(np.float32), exact) if levels else (left, 0.0)
         found += scale * more
         if error <= exact:
-            return found
+            return np.asarray(found[_INNER])
     raise ArithmeticError(f"the imputation did not settle in {_MOST} rounds")
 
 
 def _solved(levels: list[_Level], right: np.ndarray, exact: float) -> tuple[np.ndarray, float]:
     """Conjugate gradients, each channel's own, and the error that is left: about the residual after a multigrid cycle."""
-    found, residual = np.zeros_like(right), right
+    found, residual = np.zeros_like(right), right.copy()
     z = _cycle(levels, residual)
-    enough = max(exact, _ROUGH * float(np.abs(z).max()))
+    enough = max(exact, _ROUGH * _largest(z))
     way, rz = z, _dots(residual, z)
     for _ in range(_MOST):
-        error = float(np.abs(z).max())
-        if error <= enough:
+        if (error := _largest(z)) <= enough:
             break
         image = _applied(levels[0], way)
         length = rz / np.maximum(_dots(way, image), _TINY)
-        found = found + length * way
-        residual = residual - length * image
+        found += length * way
+        image *= length
+        residual -= image
         z = _cycle(levels, residual)
         rz, before = _dots(residual, z), rz
         way = z + (rz / np.maximum(before, _TINY)) * way
     return found, error
+
+
+def _largest(a: np.ndarray) -> float:
+    return max(float(a.max()), -float(a.min()))
 
 
 def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -70,13 +80,14 @@ def _dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.array([np.vdot(one, other) for one, other in zip(a, b)])[:, None, None]
 
 
-def _levels(missing: np.ndarray) -> list[_Level]:
+def _levels(missing: np.ndarray, channels: int) -> list[_Level]:
     """The grid and ever coarser ones, where a cell is missing if all of its four are; none where nothing is missing."""
     levels = []
     while missing.any():
-        diagonal = _spread(np.ones(missing.shape, np.float32))
-        itself = np.maximum(diagonal - np.float32(_ITSELF), _TINY)
-        levels.append(_Level(missing, diagonal, np.float32(_DAMPING) * missing / itself))
+        diagonal = _spread(_bordered(np.ones(missing.shape, np.float32)))
+        step = np.float32(_DAMPING) * missing / np.maximum(diagonal - np.float32(_ITSELF), _TINY)
+        work = [np.empty((channels, *shape), np.float32) for shape in _shapes_of_spread(missing.shape)]
+        levels.append(_Level(_bordered(missing.astype(np.float32)), _bordered(diagonal), _bordered(step), work))
         if min(missing.shape) < 4:
             break
         even = np.pad(missing, [(0, side % 2) for side in missing.shape], mode="edge")
@@ -84,23 +95,34 @@ def _levels(missing: np.ndarray) -> list[_Level]:
     return levels
 
 
-def _spread(a: np.ndarray) -> np.ndarray:
-    """Each pixel's neighbours by their weights, and a third of itself: 1, 2, 1 along both axes, over 12."""
-    rows = 2 * a
-    rows[..., 1:, :] += a[..., :-1, :]
-    rows[..., :-1, :] += a[..., 1:, :]
-    out = 2 * rows
-    out[..., 1:] += rows[..., :-1]
-    out[..., :-1] += rows[..., 1:]
-    out *= _DIAGONAL
+def _bordered(a: np.ndarray) -> np.ndarray:
+    """`a` (..., h, w) with a border of zeros."""
+    out = np.zeros((*a.shape[:-2], a.shape[-2] + 2, a.shape[-1] + 2), a.dtype)
+    out[_INNER] = a
     return out
 
 
+def _shapes_of_spread(size: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Of what `_spread` writes, and last of the whole grid with its border, for `_applied`."""
+    height, width = size
+    return [(height + 1, width + 2), (height, width + 2), (height, width + 1), (height, width), (height + 2, width + 2)]
+
+
+def _spread(a: np.ndarray, work: Sequence[np.ndarray | None] = (None,) * 4) -> np.ndarray:
+    """Inside the border each pixel's neighbours by their weights, and 4 times itself: 1, 2, 1 along both axes."""
+    rows = np.add(a[..., :-1, :], a[..., 1:, :], out=work[0])
+    rows = np.add(rows[..., :-1, :], rows[..., 1:, :], out=work[1])
+    both = np.add(rows[..., :-1], rows[..., 1:], out=work[2])
+    return np.add(both[..., :-1], both[..., 1:], out=work[3])
+
+
 def _applied(level: _Level, a: np.ndarray) -> np.ndarray:
-    """The system's left side; the third that `_spread` takes of the pixel itself stands on both sides."""
-    out = level.diagonal * a
-    out -= _spread(a)
-    return np.asarray(out * level.missing)
+    """The system's left side, in the level's own memory; four times the pixel itself, which `_spread` takes, stand on
+    both sides."""
+    out = np.multiply(level.diagonal, a, out=level.work[4])
+    out[_INNER] -= _spread(a, level.work)
+    out *= level.missing
+    return out
 
 
 def _cycle(levels: list[_Level], right: np.ndarray) -> np.ndarray:
@@ -108,10 +130,20 @@ def _cycle(levels: list[_Level], right: np.ndarray) -> np.ndarray:
     level = levels[0]
     found: np.ndarray = level.step * right
     if len(levels) > 1:
-        left = _coarser(right - _applied(level, found)) * levels[1].missing
-        found += _finer(_cycle(levels[1:], left), right.shape[-2:]) * level.missing
-    found += level.step * (right - _applied(level, found))
+        left = _bordered(_coarser(_left(level, right, found)[_INNER]))
+        left *= levels[1].missing
+        more = _finer(_cycle(levels[1:], left)[_INNER], found[_INNER].shape[-2:])
+        found[_INNER] += more * level.missing[_INNER]
+    left = _left(level, right, found)
+    left *= level.step
+    found += left
     return found
+
+
+def _left(level: _Level, right: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """What is left of the right side, in the level's own memory."""
+    out = _applied(level, found)
+    return np.subtract(right, out, out=out)
 
 
 def _finer(a: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -124,7 +156,7 @@ def _doubled(a: np.ndarray, size: int, axis: int) -> np.ndarray:
     shape = list(a.shape)
     shape[axis] = size
     out = np.empty(shape, a.dtype)
-    near, quarter, rows = (np.moveaxis(each, axis, 0) for each in (0.75 * a, 0.25 * a, out))
+    near, quarter, rows = (each.swapaxes(axis, 0) for each in (0.75 * a, 0.25 * a, out))
     even, odd = rows[::2], rows[1::2]
     even[0] = near[0] + quarter[0]
     np.add(near[1:], quarter[:-1], out=even[1:])
@@ -136,11 +168,11 @@ def _doubled(a: np.ndarray, size: int, axis: int) -> np.ndarray:
 
 def _coarser(a: np.ndarray) -> np.ndarray:
     """What `_finer` takes of each cell: its transpose."""
-    return _halved(_halved(a, -1), -2)
+    return _halved(_halved(a, -2), -1)
 
 
 def _halved(a: np.ndarray, axis: int) -> np.ndarray:
-    rows = np.moveaxis(a, axis, 0)
+    rows = a.swapaxes(axis, 0)
     even, odd = 0.25 * rows[::2], 0.25 * rows[1::2]
     out = 3 * even
     out[: len(odd)] += 3 * odd
@@ -149,4 +181,4 @@ def _halved(a: np.ndarray, axis: int) -> np.ndarray:
     out[1:] += odd[: len(out) - 1]
     if len(odd) == len(out):
         out[-1] += odd[-1]
-    return np.moveaxis(out, 0, axis)
+    return out.swapaxes(axis, 0)
