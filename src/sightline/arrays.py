@@ -38,6 +38,7 @@ def _over_keras_ops() -> SimpleNamespace:
         astype=ops.cast,
         permute_dims=ops.transpose,
         asarray=ops.convert_to_tensor,
+        copysign=lambda a, b: ops.where(b >= 0, ops.abs(a), -ops.abs(a)),
         linalg=SimpleNamespace(eigh=ops.eigh),
         float32="float32",
     )

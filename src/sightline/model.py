@@ -97,11 +97,17 @@ class Op:
     first: bool = False  # no operation with weights stands between it and the image
     before: Op | None = None  # the operation that gave it its one input, where that is known
     source: Any = field(default=None, repr=False)  # the adapter's own
+    pull: Callable[..., tuple[Array, ...]] | None = None
+    """`pull(grad_y, **params)`: the derivative's gradients alone, where they need no pass forward; None: by `again`."""
 
     @cached_property
     def args(self) -> tuple[Array, ...]:
         """What it was given. An operation in place overwrites it: a rule that needs it must ask before it returns."""
         return self.given()
+
+    def pulled(self, grad_y: Array) -> tuple[Array, ...]:
+        """The derivative's gradients of what it was given."""
+        return self.pull(grad_y) if self.pull else self.again(*self.args)[1](grad_y)
 
 
 Back = Callable[[Array, Array], tuple[Array, ...]]  # (y, grad_y) -> a gradient for each of the operation's args

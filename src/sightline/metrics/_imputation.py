@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _ITSELF = 4  # what `_spread` takes of the pixel itself
-EXACT = 1e-7  # of the image's range: how far from the solution it may stop
+EXACT = 1e-8  # of the image's range: how far from the solution it may stop
 _ROUGH = 1e-4  # by how much a solution in float32 lowers the error at the most
 _DAMPING = 0.8  # of Jacobi's steps
 _TINY = np.finfo(np.float32).tiny
@@ -113,13 +113,13 @@ def _spread(a: np.ndarray, work: Sequence[np.ndarray | None] = (None,) * 4) -> n
     rows = np.add(a[..., :-1, :], a[..., 1:, :], out=work[0])
     rows = np.add(rows[..., :-1, :], rows[..., 1:, :], out=work[1])
     both = np.add(rows[..., :-1], rows[..., 1:], out=work[2])
-    return np.add(both[..., :-1], both[..., 1:], out=work[3])
+    return np.asarray(np.add(both[..., :-1], both[..., 1:], out=work[3]))
 
 
 def _applied(level: _Level, a: np.ndarray) -> np.ndarray:
     """The system's left side, in the level's own memory; four times the pixel itself, which `_spread` takes, stand on
     both sides."""
-    out = np.multiply(level.diagonal, a, out=level.work[4])
+    out: np.ndarray = np.multiply(level.diagonal, a, out=level.work[4])
     out[_INNER] -= _spread(a, level.work)
     out *= level.missing
     return out
@@ -143,7 +143,7 @@ def _cycle(levels: list[_Level], right: np.ndarray) -> np.ndarray:
 def _left(level: _Level, right: np.ndarray, found: np.ndarray) -> np.ndarray:
     """What is left of the right side, in the level's own memory."""
     out = _applied(level, found)
-    return np.subtract(right, out, out=out)
+    return np.asarray(np.subtract(right, out, out=out))
 
 
 def _finer(a: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

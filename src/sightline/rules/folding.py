@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sightline.arrays import Array, namespace
@@ -32,7 +33,8 @@ def folded(op: Op) -> Op | None:
     def again(*args: Array, **changed: Any) -> Any:
         return before.again(*args, **(own | changed))
 
-    return replace(before, params={**before.params, **own}, again=again)
+    pull = before.pull and partial(before.pull, weight=own["weight"])
+    return replace(before, params={**before.params, **own}, again=again, pull=pull)
 
 
 def _affine(op: Op) -> tuple[Array, Array]:

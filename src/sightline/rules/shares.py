@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sightline.arrays import Array, namespace, relu
+import numpy as np
+
+from sightline.arrays import Array, like, namespace, relu
 from sightline.errors import ModelError
 from sightline.model import Back, Op, Refused
 
@@ -14,7 +16,10 @@ Pull = Callable[[Array], Array]
 def ratio(a: Array, b: Array, epsilon: float = 0.0) -> Array:
     """`a` / `b`, `b` moved away from zero by `epsilon`; 0 where that leaves it zero."""
     xp = namespace(b)
-    b = b + xp.where(b >= 0, xp.zeros_like(b) + epsilon, xp.zeros_like(b) - epsilon) if epsilon else b
+    if epsilon:
+        b = b + xp.copysign(like(np.asarray(epsilon), b), b)
+        if "16" not in str(b.dtype):  # where a small epsilon may be none
+            return a / b
     return xp.where(b == 0, xp.zeros_like(b), a / xp.where(b == 0, xp.ones_like(b), b))
 
 
@@ -54,8 +59,8 @@ def proportional(op: Op, epsilon: float = 0.0, share: float = 1.0) -> Back:
     args = op.args
 
     def back(y: Array, relevance: Array) -> tuple[Array, ...]:
-        z, pull = op.again(*args)
-        found = pull(ratio(relevance, z, epsilon) * share)
+        shares = ratio(relevance, y, epsilon)
+        found = op.pulled(shares if share == 1 else shares * share)
         return tuple(a * g for a, g in zip(args, found))
 
     return back

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from sightline.frameworks.torch.ops import Func, T
+from sightline.frameworks.torch.ops import CONVOLUTIONS, Func, T
+from sightline.frameworks.torch.outputs import usable
 from sightline.frameworks.torch.precision import as_now
 from sightline.model import Back
 
@@ -120,13 +121,47 @@ def call_again(func: Func, kind: str, args: Args, kwargs: Named, xs: Args, chang
 def again(func: Func, kind: str, args: Args, kwargs: Named) -> Callable[..., tuple[Any, Callable[[Any], Args]]]:
     """A function that does the call once more with other values, and gives its derivative."""
 
+    own = (lambda x: x) if kind in WEIGHTED else torch.clone  # others may work in place
+
     def once_more(*xs: Any, **changed: Any) -> tuple[Any, Callable[[Any], Args]]:
         with torch.enable_grad():
-            leaves = [x.detach().clone().requires_grad_() for x in xs]
-            y = call_again(func, kind, args, kwargs, tuple(x.clone() for x in leaves), changed)
+            leaves = [own(usable(x.detach())).requires_grad_() for x in xs]
+            y = call_again(func, kind, args, kwargs, tuple(map(own, leaves)), changed)
         return y.detach(), lambda g: torch.autograd.grad(y, leaves, g, retain_graph=True, materialize_grads=True)
 
     return once_more
+
+
+def pull_of(func: Func, kind: str, args: Args, kwargs: Named) -> Callable[..., Args] | None:
+    """The derivative of a linear layer or a convolution, which needs no pass forward; None for any other call."""
+    weight = args[1] if len(args) > 1 else kwargs.get("weight")
+    if kind == "linear" and weight is not None:
+        return lambda g, weight=weight: (torch.matmul(g, weight.to(g.dtype)),)
+    names = ("stride", "padding", "dilation", "groups")
+    settings = (
+        dict(zip(names, (1, 0, 1, 1))) | dict(zip(names, args[3:])) | {n: kwargs[n] for n in names if n in kwargs}
+    )
+    if (
+        func not in CONVOLUTIONS
+        or weight is None
+        or args[0].ndim != weight.ndim
+        or isinstance(settings["padding"], str)
+    ):
+        return None
+    groups, x = settings.pop("groups"), args[0].detach()
+    stride, padding, dilation = (_each_axis(value, weight.ndim - 2) for value in settings.values())
+
+    def pull(g: Any, weight: Any = weight) -> Args:
+        geometry = (None, stride, padding, dilation, False, [0] * len(stride), groups, (True, False, False))
+        given: torch.Tensor = torch.ops.aten.convolution_backward(g, x.to(g.dtype), weight.to(g.dtype), *geometry)[0]
+        return (given,)
+
+    return pull
+
+
+def _each_axis(value: int | tuple[int, ...], axes: int) -> list[int]:
+    many = [value] if isinstance(value, int) else list(value)
+    return many * axes if len(many) == 1 else many
 
 
 class Ruled(torch.autograd.Function):

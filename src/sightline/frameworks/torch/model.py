@@ -18,12 +18,12 @@ from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.compiled import NOTE, compiled
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
-from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor
+from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.pool import Spare, borrowed
 from sightline.frameworks.torch.precision import casting, checked, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
-from sightline.frameworks.torch.taps import Taps, tapped, telling, usable
+from sightline.frameworks.torch.taps import Taps, tapped, telling
 from sightline.frameworks.torch.twin import Seen, twin
 from sightline.frameworks.torch.watch import Watch
 from sightline.layers import is_window, token_grid, without_dead_grids

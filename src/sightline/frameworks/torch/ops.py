@@ -38,11 +38,12 @@ PASSING |= {F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout
 PASSING |= {torch.masked_fill, F.channel_shuffle, F.pixel_shuffle, F.pixel_unshuffle, T.data.__get__, T.detach}
 """What only moves values, or lets them be in evaluation mode."""
 
+CONVOLUTIONS = {F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d}
 KINDS: dict[Func, str] = {
     F.linear: "linear",
     torch.conv_transpose1d: "conv",
     torch.conv_transpose3d: "conv",
-    **dict.fromkeys((F.conv1d, F.conv2d, F.conv3d, torch.conv1d, torch.conv2d, torch.conv3d), "conv"),
+    **dict.fromkeys(CONVOLUTIONS, "conv"),
     **dict.fromkeys((F.conv_transpose2d, torch.conv_transpose2d), "conv"),
     **dict.fromkeys((F.batch_norm, F.layer_norm, F.group_norm, F.instance_norm, torch.batch_norm), "norm"),
     **dict.fromkeys((*MAX, *MEAN), "pool"),

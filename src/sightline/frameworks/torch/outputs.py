@@ -106,3 +106,8 @@ def channel_axis(module: nn.Module, shape: tuple[int, ...], known: dict[tuple[in
         last = weight.ndim <= 2 and len(weight) > 1 and shape[-1] == len(weight) != shape[-3]
         known[shape] = -1 if last else -3
     return known.get(shape, -3)
+
+
+def usable(value: torch.Tensor) -> torch.Tensor:
+    """A value that may take part in a graph, although it was made in inference mode."""
+    return value.clone() if value.is_inference() else value

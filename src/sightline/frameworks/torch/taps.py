@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sightline.errors import LayerError, ModelError
 from sightline.frameworks.torch.attention import Open
-from sightline.frameworks.torch.outputs import with_first_tensor
+from sightline.frameworks.torch.outputs import usable, with_first_tensor
 from sightline.frameworks.torch.pool import Spare
 from sightline.model import ATTENTION, Edit, Place
 
@@ -147,11 +147,6 @@ class Taps:
             for key in [key for key, p in module._parameters.items() if p is own]:
                 del module._parameters[key]
                 setattr(module, key, value)
-
-
-def usable(value: torch.Tensor) -> torch.Tensor:
-    """A value that may take part in a graph, although it was made in inference mode."""
-    return value.clone() if value.is_inference() else value
 
 
 def telling(module: nn.Module, name: str, stack: list[str]) -> list[RemovableHandle]:

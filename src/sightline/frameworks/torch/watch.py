@@ -24,6 +24,7 @@ from sightline.frameworks.torch.calls import (
     inputs,
     params,
     positional,
+    pull_of,
 )
 from sightline.frameworks.torch.ops import CLAMP, PASSING, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
 from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
@@ -140,6 +141,7 @@ class Watch(TorchFunctionMode):
             return op
         return replace(
             op,
+            pull=pull_of(func, kind, args, kwargs),
             params=facts | params(kind, func, args, kwargs),
             carries=tuple(x.requires_grad or x in self._live for x in xs),
             first=any(x in self._live and x not in self._deep for x in xs),
