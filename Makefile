@@ -27,7 +27,7 @@ docs: .venv/dev.ready
 	$(BIN)/python docs/make_pictures.py
 	$(BIN)/python docs/make_tables.py
 
-bench: .venv/bench.ready
+bench: .venv/bench.ready .venv/xplique.ready
 	$(BIN)/python -m benchmarks
 
 # The same of PyTorch on CUDA; status 2 where there is none.
@@ -52,4 +52,10 @@ clean:
 
 .venv/bench.ready: .venv/dev.ready
 	$(PIP) -e '.[torch,keras,jax,dev,bench]'
+	@touch $@
+
+# xplique pins older versions of what the others need, so it has an environment of its own.
+.venv/xplique.ready: .venv/bin/python pyproject.toml
+	$(PYTHON) -m venv .venv/xplique
+	.venv/xplique/bin/python -m pip install --quiet --disable-pip-version-check -e '.[keras]' xplique
 	@touch $@

@@ -16,10 +16,11 @@ from benchmarks.table import Row, parse
 
 PAGE = Path(__file__).with_name("RESULTS.md")
 PROCESSES = (
-    ("benchmarks.torch_cost",),
-    ("benchmarks.keras_cost", "tensorflow"),
-    ("benchmarks.keras_cost", "jax"),
-    ("benchmarks.metrics_cost",),
+    (sys.executable, "benchmarks.torch_cost"),
+    (sys.executable, "benchmarks.keras_cost", "tensorflow"),
+    (sys.executable, "benchmarks.keras_cost", "jax"),
+    (sys.executable, "benchmarks.metrics_cost"),
+    (".venv/xplique/bin/python", "benchmarks.xplique_cost"),
 )
 
 
@@ -29,9 +30,9 @@ def main() -> None:
     start = time.perf_counter()
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
     ROWS.unlink(missing_ok=True)
-    for process in PROCESSES:
+    for python, *process in PROCESSES:
         print(f"running {' '.join(process)}", file=sys.stderr)
-        with subprocess.Popen([sys.executable, "-m", *process], stdout=subprocess.PIPE, text=True) as running:
+        with subprocess.Popen([python, "-m", *process], stdout=subprocess.PIPE, text=True) as running:
             assert running.stdout is not None
             for line in running.stdout:
                 rows += _kept(line)

@@ -22,11 +22,13 @@ GRADIENT = Family("gradient", "FB")
 GRAD_CAM = Family("grad-cam", "F")
 GUIDED = Family("guided-backprop", "FB")
 EIGEN_CAM = Family("eigen-cam", "F")
-LRP = Family("lrp-epsilon", "FB")  # each rule works beside the pass: its arithmetic is not in the limit
+LRP = Family("lrp-epsilon", "FB")  # what its rules compute beside the pass is not in the limit
 ONE_PASS = (GRADIENT, GUIDED, LRP, GRAD_CAM, EIGEN_CAM)  # those of one limit together: it runs once between two
 WITHOUT_LRP = (GRADIENT, GUIDED, GRAD_CAM, EIGEN_CAM)
-ON_A_TRANSFORMER = (GRADIENT, GRAD_CAM, EIGEN_CAM)  # no ReLU, and attention, which has rules of its own
+BLOCK_CAM = Family("grad-cam", "F + B of a block")  # a transformer's CAM lies before its last block, not after it
+ON_A_TRANSFORMER = (GRADIENT, BLOCK_CAM, EIGEN_CAM)  # no ReLU, and attention, which has rules of its own
 HEAVY = (GRADIENT, GRAD_CAM)
+HEAVY_TRANSFORMER = (GRADIENT, BLOCK_CAM)
 
 
 def integrated_gradients(n: int) -> Family:

@@ -11,6 +11,7 @@ import torchvision
 import sightline as sl
 from benchmarks.clock import Limit, Part, Run
 from benchmarks.families import Family
+from sightline.layers import choose_layer
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ class Subject:
 
     @cached_property
     def _once(self) -> dict[str, Limit]:
-        return {"F": (Part("F", 1, self.forward(self.x)),), "FB": (Part("FB", 1, self.backward(self.x)),)}
+        runs = {"F": self.forward(self.x), "FB": self.backward(self.x), "F + B of a block": self.to_a_layer()}
+        return {unit: (Part(unit, 1, run),) for unit, run in runs.items()}
 
     def _packs(self, unit: str, passes: int) -> Part:
         """As many full passes as tell the time of one, no more than the limit holds."""
@@ -84,6 +86,17 @@ class Subject:
                 return self.bare(x)
 
         return run
+
+    def to_a_layer(self) -> Run:
+        """A pass forward, and back to the layer at which sightline's CAMs lie: nothing before it keeps a graph."""
+        net, leaves = self.net().requires_grad_(False), list[torch.Tensor]()
+
+        def start(module: torch.nn.Module, given: object, y: torch.Tensor) -> torch.Tensor:
+            leaves[:] = [y.detach().requires_grad_()]
+            return leaves[0]
+
+        net.get_submodule(choose_layer(self.loaded.model.places(self.x), None).name).register_forward_hook(start)
+        return lambda: torch.autograd.grad(net(self.x).max(1).values.sum(), leaves[0])
 
     def backward(self, x: torch.Tensor, targets: int = 1) -> Run:
         """A pass forward, and the gradients of the highest scores at the images."""

@@ -52,7 +52,8 @@ peers do. The weights are random; they do not change the work. Heavy models have
 - The F beside the FB or F of a method of many passes is the image itself, which tells the top class or the whole score,
   and for integrated gradients both ends of the path, without which the residual is not known. The peers are told the
   class, and do not give the residual, but have the same limit.
-- The limit of `lrp-epsilon` is a bare pass; what its rules compute beside it, another pass or two, is not in it.
+- The limit of `lrp-epsilon` is a bare pass; what its rules compute beside it, element by element, is not in it.
+- The limit of Grad-CAM on a vision transformer is a pass, and the way back to where its map lies: before the last block.
 - The limit of Ablation-CAM is a pass, and a tail written by hand (average, linear) for each channel, 64 at a time.
   pytorch-grad-cam's ran on some of the channels only, all else alike, and its time is scaled to all; its two passes of
   the image itself are scaled with it, which is a part in fifty.
@@ -65,8 +66,9 @@ peers do. The weights are random; they do not change the work. Heavy models have
 - The peers and sightline are given the image as torchvision's transforms give it, with its channels first. sightline lays
   it out channels last by itself; "told channels last" is the peer given an image that its user has laid out so.
 - The rows of metrics (deletion, insertion, ROAD and the others of faithfulness) are of one smooth map, with 15 steps or 16
-  samples; their limit is the images that they pass.
-- xplique pins older versions of what the others need, and is left out.
+  samples; their limit is the images that they pass, in passes of the sizes in which the metric makes them.
+- xplique pins older versions of what the others need: it and sightline ran in an environment of their own (TensorFlow
+  2.20), and their rows are to be read by their ratios alone. It is given passes of 8 images, as sightline makes them.
 
 {markdown(rows)}
 """

@@ -101,7 +101,7 @@ def groups(device: str) -> Iterator[tuple[Callable[..., list[Row]], Subject, dic
     """What is measured on which model, the most telling first; with the seconds that it may take, warm-up aside."""
     resnet, mobile, vgg, vit = (Subject(name, layer, 1, device) for name, layer in LAYERS.items())
     resnet8, mobile8, vgg8, vit8 = (Subject(name, layer, 8, device) for name, layer in LAYERS.items())
-    all_of, heavy = {"which": families.ONE_PASS}, {"which": families.HEAVY}
+    all_of, heavy, heavy_vit = ({"which": f} for f in (families.ONE_PASS, families.HEAVY, families.HEAVY_TRANSFORMER))
     yield one_pass, resnet, {**all_of, "peers": True, "seconds": 16}
     yield one_pass, mobile, {**all_of, "peers": True, "seconds": 12}
     yield many_passes, resnet, {"n": 16, "window": 112, "windows": 9, "seconds": 28}
@@ -115,7 +115,7 @@ def groups(device: str) -> Iterator[tuple[Callable[..., list[Row]], Subject, dic
     yield one_pass, resnet8, {"which": families.WITHOUT_LRP, "peers": False, "seconds": 14}
     yield path, vit, {"n": 8, "seconds": 1, "least": 1}
     yield path, vgg, {"n": 8, "seconds": 1, "least": 1}
-    yield one_pass, vit8, {**heavy, "peers": False, "seconds": 20, "least": 1}
+    yield one_pass, vit8, {**heavy_vit, "peers": False, "seconds": 20, "least": 1}
     yield one_pass, vgg8, {**heavy, "peers": False, "seconds": 20, "least": 1}
 
 

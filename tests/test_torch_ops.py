@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from sightline.frameworks.torch import TorchModel
-from sightline.frameworks.torch.calls import in_place
+from sightline.frameworks.torch.calls import in_place, pull_of
+from sightline.frameworks.torch.ops import KINDS
 from sightline.model import Back, Op
 from sightline.rules import guided
 from torch_nets import close, gradient, image, made, second
@@ -49,6 +50,36 @@ def epsilon_lrp(op: Op) -> Back | None:
         return tuple(a * g for a, g in zip(op.args, pull(share)))
 
     return back
+
+
+CALLS: dict[str, tuple[Callable[..., torch.Tensor], tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "plain": (F.conv2d, (2, 4, 7, 9), (6, 4, 3, 3), {}),
+    "by place": (torch.conv2d, (2, 4, 7, 9), (6, 4, 3, 2), {}),
+    "strides": (F.conv2d, (2, 4, 7, 9), (6, 4, 3, 3), {"stride": (2, 3), "padding": 1}),
+    "dilated": (F.conv2d, (2, 4, 9, 9), (6, 4, 3, 3), {"dilation": 2, "padding": (2, 0)}),
+    "groups": (F.conv2d, (2, 4, 7, 9), (8, 1, 3, 3), {"groups": 4, "padding": 1}),
+    "same": (F.conv2d, (2, 4, 7, 9), (6, 4, 3, 3), {"padding": "same"}),
+    "one image": (F.conv2d, (4, 7, 9), (6, 4, 3, 3), {}),
+    "one axis": (F.conv1d, (2, 4, 9), (6, 4, 3), {"stride": 2}),
+    "three axes": (F.conv3d, (2, 4, 5, 5, 5), (6, 4, 3, 3, 3), {"padding": 1}),
+    "transposed": (F.conv_transpose2d, (2, 4, 5, 5), (4, 6, 3, 3), {"stride": 2}),
+    "linear": (F.linear, (2, 3, 5), (7, 5), {}),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_derivative_alone_is_that_of_the_call(name: str) -> None:
+    """It has no pass forward: its figures are autograd's, also with other weights."""
+    func, shape, kernel, options = CALLS[name]
+    rng = torch.Generator().manual_seed(0)
+    x, weight, other = (torch.randn(s, generator=rng, dtype=torch.float64) for s in (shape, kernel, kernel))
+    args = (x, weight, None, *((1, 0) if name == "by place" else ()))
+    pull = pull_of(func, KINDS[func], args, options)
+    assert (pull is None) == (name in ("same", "one image", "transposed"))
+    for weights, changed in ((weight, {}), (other, {"weight": other})) if pull else ():
+        leaf, g = x.clone().requires_grad_(), torch.cos(func(*args, **options))
+        wanted = torch.autograd.grad(func(leaf, weights, *args[2:], **options), leaf, g)[0]
+        torch.testing.assert_close(pull(g, **changed)[0], wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))

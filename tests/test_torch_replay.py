@@ -93,6 +93,36 @@ def test_a_skip_is_read_from_memory(odd: Callable[[torch.Tensor], torch.Tensor])
     torch.testing.assert_close(Tail(model, layer, x).run(values).outputs, found.outputs)
 
 
+class Fickle(Counted):
+    """Overwrites what its second convolution gave, but only where that is large."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b = self.two(self.act(self.one(x)))
+        return self.head((b.clamp_(max=9) if b.max() > 9 else b).mean((2, 3)))
+
+
+@pytest.mark.parametrize("odd", [lambda a: a, lambda a: a.mul_(2)])
+def test_values_that_are_given_stay_as_they_are(odd: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    model = TorchModel(made(lambda: Counted(odd)).eval())
+    values = torch.randn(2, 4, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    kept = values.clone()
+    outputs = [model.run(image(), edit={"act": values}).outputs for _ in range(3)]
+    assert torch.equal(values, kept)
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+
+
+def test_a_model_that_overwrites_some_values_only_is_told_of() -> None:
+    model = TorchModel(made(Fickle).eval())
+    small = torch.zeros(2, 4, 6, 6, dtype=torch.float64)
+    large = small + 10
+    whole = model.run(image(), edit={"two": large}).outputs
+    torch.testing.assert_close(whole, model.run(image(), edit={"two": small + 9}).outputs)
+    assert torch.equal(large, small + 10)
+    model.run(image(), edit={"two": small})  # is left as it is: from now on it is not copied
+    with pytest.raises(sl.ModelError, match="'two'"):
+        model.run(image(), edit={"two": large})
+
+
 def test_what_lies_before_the_layer_is_run_once() -> None:
     calls: list[int] = []
 

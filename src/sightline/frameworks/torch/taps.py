@@ -57,9 +57,10 @@ class Taps:
     def _lent(self, place: Place, y: torch.Tensor) -> torch.Tensor:
         """A copy, since an operation in place may follow; `y` itself, where none did in an earlier pass of the twin.
 
-        That holds from pass to pass where nothing is recorded: a rule may put another operation in its place.
+        That holds from pass to pass for what is given in place of a layer's value where nothing is recorded: a rule may
+        put another operation in its place, and a model may look at its image before it overwrites it.
         """
-        if self.at:
+        if self.at or place not in self.edit:
             return y.clone()
         given = y if place in self.spare.unwritten else y.clone()
         with torch._C.DisableTorchFunction():  # whoever watches what the model reads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types as python_types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NoReturn
 
 import torch
@@ -26,7 +26,7 @@ from sightline.frameworks.torch.calls import (
     positional,
     pull_of,
 )
-from sightline.frameworks.torch.ops import CLAMP, PASSING, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
+from sightline.frameworks.torch.ops import CLAMP, KINDS, PASSING, RELU6, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
 from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
 
 _FRESH = {"ReluBackward0", "HardtanhBackward0"}  # what these give is a tensor of its own
@@ -46,6 +46,7 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.rule, self.hits, self.places = rule, 0, [""]
         self.kinds: frozenset[str] | None = getattr(rule, "kinds", None)  # None: all of them
+        self.asked = None if rule is not None and self.kinds is None else _asked(self.kinds)  # None: every call
         self.met_head = False  # whether there was any softmax or sigmoid, at the end or not
         self._heads = WeakTensorKeyDictionary()  # what a softmax or sigmoid gave -> its kind, what it was given
         self._made = WeakTensorKeyDictionary()  # what an operation with weights gave -> the operation
@@ -55,6 +56,8 @@ class Watch(TorchFunctionMode):
     def __torch_function__(self, func: Func, types: Any, args: Args = (), kwargs: Named | None = None) -> Any:
         """One call of torch; the mode itself is off while it runs."""
         kwargs = kwargs or {}
+        if self.asked is not None and func not in self.asked:
+            return func(*args, **kwargs)
         kind = "softmax" if func in SOFTMAX else "sigmoid" if func in SIGMOID else ""
         before: Any = (args[0] if args else kwargs["input"]) if kind else None
         if kind and func.__name__.endswith("_"):
@@ -165,6 +168,15 @@ class Watch(TorchFunctionMode):
         for t in carried:
             _refuse(bent, t)
         return y
+
+
+@cache
+def _asked(kinds: frozenset[str] | None) -> frozenset[Func]:
+    """The calls that tell the head, and those of some kinds: all others are let through at once."""
+    kinds = kinds or frozenset()
+    bent = {func for func, kind in KINDS.items() if kind in kinds}
+    limited = RELU6 | CLAMP if "relu" in kinds else set()
+    return frozenset(SOFTMAX | SIGMOID | SHAPE | bent | limited | set(COMPOSITE))
 
 
 def _written(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
