@@ -13,7 +13,7 @@ from sightline.rules.weights import epsilon_rule
     "gradient",
     "rule",
     family="backward rule",
-    cost="3 FB",
+    cost="1 FB",
     source="Bach et al. 2015, equation 58, doi:10.1371/journal.pone.0130140",
 )
 def lrp_epsilon(model: Model, x: Array, target: Target, *, epsilon: Size = 1e-6) -> Array:
