@@ -105,4 +105,5 @@ def test_top_of_a_regression_costs_a_second_pass_only_where_the_number_is_negati
 
 def test_the_pass_that_reads_a_layer_answers_too() -> None:
     found = passes(asked()["classes"], 3, "gradient", IMAGES, layer="pool1")
-    assert found == [(False, ("pool1",)), (True, ("pool1",))]
+    assert found[-1] == (True, ("pool1",))
+    assert found[:-1] in ([], [(False, ("pool1",))])  # none where what is remembered for the tail tells the layer

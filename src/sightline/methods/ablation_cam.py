@@ -37,6 +37,9 @@ def ablation_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Arr
         return like(kept.reshape(-1, *row[1:]), value) * value
 
     falls = np.zeros((*score.shape, count))
-    falls[..., live] = to_numpy(score)[..., None] - np.moveaxis(scores_of(tail, value, target, live, without), 1, -1)
+    if live:
+        falls[..., live] = to_numpy(score)[..., None] - np.moveaxis(
+            scores_of(tail, value, target, live, without), 1, -1
+        )
     weights = over(like(falls, score), namespace(score).abs(score)[..., None])
     return weighed(weights[:, :, None, None, :], features)
