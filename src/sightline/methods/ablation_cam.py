@@ -38,8 +38,7 @@ def ablation_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Arr
 
     falls = np.zeros((*score.shape, count))
     if live:
-        falls[..., live] = to_numpy(score)[..., None] - np.moveaxis(
-            scores_of(tail, value, target, live, without), 1, -1
-        )
+        left = np.moveaxis(scores_of(tail, value, target, live, without), 1, -1)
+        falls[..., live] = to_numpy(score)[..., None] - left
     weights = over(like(falls, score), namespace(score).abs(score)[..., None])
     return weighed(weights[:, :, None, None, :], features)
