@@ -12,6 +12,7 @@ import sightline as sl
 from benchmarks.clock import Limit, Part, Run
 from benchmarks.families import Family
 from sightline.layers import choose_layer
+from sightline.stream import passing
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Subject:
         return sl.load(self.net())
 
     @cached_property
+    def pack(self) -> int:
+        """Images in a pass of many: the same for sightline, its limit and its peers, and quick for bare passes."""
+        return passing(self.loaded.model, self.x)
+
+    @cached_property
     def bare(self) -> torch.nn.Module:
         """The net of the bare passes."""
         return self.net().requires_grad_(False)
@@ -75,7 +81,7 @@ class Subject:
 
     @cached_property
     def _pack(self) -> torch.Tensor:
-        copies = self.x.repeat(self.loaded.model.chunk, 1, 1, 1)
+        copies = self.x.repeat(self.pack, 1, 1, 1)
         return copies.contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor) -> Run:

@@ -18,7 +18,6 @@ from benchmarks.ours import Peers
 
 CAPTUM, PGC, TORCHCAM, LOOP = "captum", "pytorch-grad-cam", "torchcam", "a loop, one mask at a time"
 LAID = "captum, told channels last"
-PACK = 8  # images in a pass, as in ours: of 1 to 16 the quickest for bare passes on two cores
 
 
 def of_one_pass(subject: Subject) -> Peers:
@@ -43,8 +42,8 @@ def of_many_passes(subject: Subject, n: int, window: int, windows: int) -> Peers
     net, x, classes = subject.net(), subject.given, subject.classes
     path, tunnel, occlusion = attr.IntegratedGradients(net), attr.NoiseTunnel(attr.Saliency(net)), attr.Occlusion(net)
     slid: dict[str, Any] = {"sliding_window_shapes": (3, window, window), "strides": (3, window // 2, window // 2)}
-    points = {"target": classes, "n_steps": n, "internal_batch_size": PACK, "method": "riemann_middle"}
-    noise: dict[str, Any] = {"nt_samples": n, "nt_samples_batch_size": PACK, "stdevs": 1.0, "abs": False}
+    points = {"target": classes, "n_steps": n, "internal_batch_size": subject.pack, "method": "riemann_middle"}
+    noise: dict[str, Any] = {"nt_samples": n, "nt_samples_batch_size": subject.pack, "stdevs": 1.0, "abs": False}
     return {
         "integrated-gradients": {
             CAPTUM: lambda: path.attribute(x, **points),
@@ -53,7 +52,7 @@ def of_many_passes(subject: Subject, n: int, window: int, windows: int) -> Peers
         "smoothgrad": {CAPTUM: lambda: tunnel.attribute(x, target=classes, **noise)},
         "rise": {LOOP: _loop(subject, n)},
         "occlusion": {
-            CAPTUM: lambda: occlusion.attribute(x, target=classes, perturbations_per_eval=PACK, **slid),
+            CAPTUM: lambda: occlusion.attribute(x, target=classes, perturbations_per_eval=subject.pack, **slid),
             LOOP: _loop(subject, windows),
         },
     }
@@ -95,7 +94,7 @@ def _torchcam(subject: Subject, kind: Any, layer: str) -> Run:
 
 def _scored(subject: Subject, layer: str) -> Run:
     net = subject.net()
-    cam = torchcam.ScoreCAM(net, target_layer=net.get_submodule(layer), batch_size=PACK)
+    cam = torchcam.ScoreCAM(net, target_layer=net.get_submodule(layer), batch_size=subject.pack)
 
     def run() -> object:
         with torch.no_grad():

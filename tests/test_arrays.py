@@ -18,6 +18,7 @@ from sightline.arrays import (
     beside,
     like,
     logsumexp,
+    mixed,
     namespace,
     normal,
     over_rows,
@@ -101,6 +102,13 @@ def test_linear_algebra_of_half_precision_is_done_in_float32() -> None:
     half = np.float16([1.5, 2.0])
     for a in [half] if FRAMEWORK == "none" else arrays(half):
         assert "float32" in str(at_least_float32(a).dtype)
+
+
+def test_mixed_is_one_where_the_share_is_one_and_the_other_where_it_is_zero() -> None:
+    share = np.array([[0.0], [1.0], [0.25]])
+    for a in arrays(np.array([1.0, -2.0])):
+        found = to_numpy(mixed(like(share, a), a, like(np.array([3.0, 6.0]), a)))
+        np.testing.assert_allclose(found, [[3, 6], [1, -2], [2.5, 4]], rtol=1e-12)
 
 
 def test_tile_puts_copies_behind_each_other() -> None:

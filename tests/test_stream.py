@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import paper
+import sightline as sl
 from nets import build, native, use_float64
 from sightline.arrays import namespace, to_numpy
 from sightline.frameworks import adapt
 from sightline.scores import as_target
-from sightline.stream import PROGRESS, column, groups, stream
+from sightline.stream import PROGRESS, column, groups, passing, stream
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 use_float64()
@@ -94,3 +95,28 @@ def test_column_meets_copies_item_by_item(model: Any) -> None:
     copies = to_numpy(column([2.0, 3.0], x) * x)
     np.testing.assert_allclose(copies[1], 3 * to_numpy(x))
     assert namespace(x) is namespace(column([1.0], x))
+
+
+class Quick:
+    """A model whose passes are quick as long as no layer gives more than so many bytes."""
+
+    channel = -1
+
+    def __init__(self, chunk: int, quick: int | None) -> None:
+        self.chunk, self.quick = chunk, quick
+
+    def places(self, x: Any) -> list[sl.Layer]:
+        return [sl.Layer("", "input", (4, 4, 1), -1), sl.Layer("wide", "conv", (4, 4, 10), -1)]  # 640 bytes an image
+
+
+@pytest.mark.parametrize(
+    ("chunk", "quick", "expected"),
+    [(8, None, 8), (8, 8 * 640, 8), (8, 8 * 640 - 1, 4), (8, 2 * 640, 2), (8, 1, 1), (6, 3 * 640, 3), (1, 1, 1)],
+)
+def test_a_pass_is_halved_as_long_as_a_layer_gives_too_much_to_be_quick(
+    chunk: int, quick: int | None, expected: int
+) -> None:
+    x: Any = np.zeros((2, 4, 4, 1), np.float32)
+    model: Any = Quick(chunk, quick)
+    assert passing(model, x) == expected
+    assert len(next(groups(model, x, range(8)))) == max(1, expected // 2)

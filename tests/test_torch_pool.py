@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from sightline.frameworks.torch import TorchModel, pool
+from sightline.stream import passing
 from torch_nets import Family, Gain, Net, Wrapped, answer, assert_follows, fresh, image, made, step
 
 FRAMEWORKS = ("torch",)
@@ -176,3 +177,37 @@ def test_weights_that_the_user_drops_are_free_at_once() -> None:
     del old
     gc.collect()
     assert gone() is None
+
+
+def test_what_is_held_is_looked_at_once_and_seen_to_change_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, looks = made(), list[nn.Module]()
+    answer(module)
+    mirrors = pool._mirrors
+    monkeypatch.setattr(pool, "_mirrors", lambda spare, m: looks.append(m) or mirrors(spare, m))  # type: ignore[func-returns-value]
+    with TorchModel(module).held(), TorchModel(module).held():
+        before = answer(module)
+        CHANGES["in place"](module)
+        after = answer(module)
+        torch.testing.assert_close(after, fresh(module, image()), rtol=1e-12, atol=1e-12)
+    assert not torch.equal(before, after)
+    assert looks == [module]
+    CHANGES["new head"](module)
+    torch.testing.assert_close(answer(module), fresh(module, image()), rtol=1e-12, atol=1e-12)
+
+
+def test_what_was_held_is_free_afterwards_also_after_an_error() -> None:
+    module = made()
+    with pytest.raises(ZeroDivisionError), TorchModel(module).held():
+        answer(module)
+        raise ZeroDivisionError
+    (spare,) = pool._SPARES[module]
+    assert all(ours.numel() == 0 for _, _, _, ours in spare.weights)
+    assert pool._HELD.get() is None
+
+
+def test_on_the_cpu_a_pass_takes_as_many_images_as_give_no_value_over_32_mib() -> None:
+    def many(conv: nn.Module, dtype: torch.dtype = torch.float32) -> int:
+        return passing(TorchModel(nn.Sequential(conv).to(dtype)), torch.zeros(1, 3, 64, 64, dtype=dtype))
+
+    wide, narrow = nn.Conv2d(3, 512, 3, padding=1), nn.Conv2d(3, 8, 3)  # 8 MiB an image, and less
+    assert (many(wide), many(narrow), many(wide, torch.float64)) == (4, 8, 2)

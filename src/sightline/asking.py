@@ -19,12 +19,13 @@ from sightline.layers import attention_layers, backbone_of, before_scores, choos
 from sightline.load import Loaded
 from sightline.memory import halved, lasted, out_of_memory
 from sightline.method import Baselines, Method
-from sightline.model import Layer, Model, Target
+from sightline.model import Layer, Model, Target, held
 from sightline.preprocessing import Preprocessing
 from sightline.question import Asked, Fixed, Question
 from sightline.regions import Region
 from sightline.settled import Facts, Images, Wanted
 from sightline.similarity import Similarity
+from sightline.stream import passing
 from sightline.tail import Tail
 from sightline.targets import Spec, wanted
 
@@ -77,7 +78,8 @@ def ask(
     while True:
         try:
             images = tuple(geometries) or whole(x, model.channel)
-            found = _asked(requests, replace(loaded, model=model), preprocessing, x, images, share)
+            with held(model):
+                found = _asked(requests, replace(loaded, model=model), preprocessing, x, images, share)
             break
         except Exception as error:
             smaller = halved(model, share) if out_of_memory(error) else None
@@ -135,8 +137,8 @@ def wanted_of(request: Request, loaded: Loaded, geometries: tuple[Geometry, ...]
 def passes_of(model: Model, x: Array) -> list[slice | None]:
     """The rows of each pass full of images; None where one pass takes all."""
     bound = bool(getattr(model, "others", None))  # its other inputs belong to these very images
-    count, size = x.shape[0], model.chunk
-    if bound or count <= size:
+    count = x.shape[0]
+    if bound or count == 1 or count <= (size := passing(model, x)):
         return [None]
     return [slice(i, min(i + size, count)) for i in range(0, count, size)]
 

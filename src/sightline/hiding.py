@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from sightline.arrays import Array, like, namespace, sides, to_numpy
+from sightline.arrays import Array, like, mixed, namespace, sides, to_numpy
 from sightline.errors import MethodError
 from sightline.model import Model, Target
 from sightline.stream import stream
@@ -33,8 +33,7 @@ def check_share(name: str, value: float) -> None:
 
 def blend(model: Model, x: Array, baseline: Array, masks: Array) -> Array:
     """Images (..., n, *image) that are `x` where a mask (..., n or 1, height, width) is 1, and the baseline where 0."""
-    kept = namespace(masks).expand_dims(masks, axis=model.channel)
-    return kept * x + (1 - kept) * baseline
+    return mixed(namespace(masks).expand_dims(masks, axis=model.channel), x, baseline)
 
 
 def hidden(

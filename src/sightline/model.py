@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
@@ -244,6 +245,12 @@ class Row:
 def is_rough(model: Any, value: Array) -> bool:
     """Whether passes of the model are in half precision, where the adapter tells; else whether a `value` of one is."""
     return "16" in getattr(model, "computed", {}).get("precision", str(value.dtype))
+
+
+def held(model: Any) -> AbstractContextManager[Any]:
+    """Within it an adapter may take the model to stay as it is, and look only once."""
+    own = getattr(model, "held", None)  # an adapter of the user's own may have none
+    return own() if own else nullcontext()
 
 
 class Model(Protocol):

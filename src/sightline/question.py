@@ -85,6 +85,11 @@ class Question:
         return self.model.chunk
 
     @property
+    def quick(self) -> int | None:
+        """Bytes up to which a layer's values are quick, where the model tells."""
+        return getattr(self.model, "quick", None)
+
+    @property
     def computed(self) -> Mapping[str, str]:
         """How passes are computed, where the model tells."""
         return getattr(self.model, "computed", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
 from itertools import islice
@@ -18,11 +19,24 @@ PROGRESS: ContextVar[Progress | None] = ContextVar("PROGRESS", default=None)
 """Who wants to hear how far a stream is; set by whoever shows it."""
 
 
+def passing(model: Model, x: Array) -> int:
+    """How many images like `x` go into a pass: `model.chunk`, halved as long as what a layer gives is too large to be
+    quick, where the adapter tells from how many bytes on that is so.
+    """
+    quick, count = getattr(model, "quick", None), model.chunk
+    if quick is None or count == 1:
+        return count
+    own = x.dtype.itemsize * max(math.prod(layer.shape) for layer in model.places(x))
+    while count > 1 and count * own > quick:
+        count //= 2
+    return count
+
+
 def groups(model: Model, x: Array, items: Iterable[Item]) -> Iterator[list[Item]]:
     """A lazy stream of items, as many at a time as copies of the images `x` go into one pass."""
     tell, done = PROGRESS.get(), 0
     total = len(items) if isinstance(items, Sized) else None
-    lazily, size = iter(items), max(1, model.chunk // x.shape[0])
+    lazily, size = iter(items), max(1, passing(model, x) // x.shape[0])
     while group := list(islice(lazily, size)):
         yield group
         done += len(group)

@@ -11,6 +11,7 @@ from typing import Any
 from sightline.arrays import Array, tile
 from sightline.memory import SHARES, innermost
 from sightline.model import Edit, Layer, Model, Place, Rule, Target, Trace
+from sightline.stream import passing
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Tail:
     def chunk(self) -> int:
         """Values in a pass: where the images are spared, as many as weigh no more than a pass of these does."""
         if self.memory is None:
-            return self.model.chunk
+            return passing(self.model, self.x)
         share = getattr(self.model, "share", 1.0)  # a model that is no `Question` has never run out of memory
-        return self.model.chunk * max(1, int(self._copies_for_one * share))
+        return passing(self.model, self.x) * max(1, int(self._copies_for_one * share))
 
     @cached_property
     def memory(self) -> Any:

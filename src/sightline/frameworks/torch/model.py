@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -14,22 +13,22 @@ from torch import nn
 
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
-from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.compiled import NOTE, compiled
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
-from sightline.frameworks.torch.outputs import by_image, channel_axis, choose, chosen, first_tensor, usable
+from sightline.frameworks.torch.outputs import by_image, choose, chosen, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
-from sightline.frameworks.torch.pool import Spare, borrowed
+from sightline.frameworks.torch.places import kept, met
+from sightline.frameworks.torch.pool import Spare, borrowed, held
 from sightline.frameworks.torch.precision import casting, checked, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
-from sightline.frameworks.torch.taps import Taps, tapped, telling
-from sightline.frameworks.torch.twin import Seen, twin
+from sightline.frameworks.torch.taps import Taps, tapped
+from sightline.frameworks.torch.twin import twin
 from sightline.frameworks.torch.watch import Watch
-from sightline.layers import is_window, token_grid, without_dead_grids
-from sightline.model import ATTENTION, Edit, Layer, Place, Rule, Target, Trace, places_of, rows_of, scored_of
+from sightline.layers import without_dead_grids
+from sightline.model import Edit, Layer, Place, Rule, Target, Trace, places_of, rows_of, scored_of
 
-_LAYERS: weakref.WeakKeyDictionary[nn.Module, dict[Any, list[Layer]]] = weakref.WeakKeyDictionary()
+_MAPPED = 32 * 2**20  # bytes from which on the C library asks for memory anew each time, and each page costs a fault
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,15 @@ class TorchModel:
         return replace(self, compiles=True), NOTE
 
     @property
+    def quick(self) -> int | None:
+        """Bytes up to which a value is quick to make, on the CPU."""
+        return _MAPPED if device_of(self.module).type == "cpu" else None
+
+    def held(self) -> AbstractContextManager[None]:
+        """Within it the module is taken to stay as it is; weights that are changed in place are seen all the same."""
+        return held()
+
+    @property
     def free(self) -> int | None:
         """Bytes that are free on a GPU; None elsewhere."""
         device = device_of(self.module)
@@ -84,58 +92,20 @@ class TorchModel:
 
     def places(self, x: torch.Tensor) -> list[Layer]:
         """The layers of the module as one pass of the first image meets them; remembered for the latest inputs."""
-        known = _LAYERS.setdefault(self.module, {})
         others = tuple((name, tuple(value.shape)) for name, value in self.others.items())
-        key = (self.input, tuple(x.shape[1:]), others, _structure(self.module))
-        layers = known.get(key)
-        if layers is None:
-            images = x if self.others else x[:1]
-            layers = without_dead_grids(replace(self, precision=None), images, self._meet(images))
-            known.clear()
-            known[key] = layers
-        return list(layers)
+        key = (self.input, tuple(x.shape[1:]), others)
+        images = x if self.others else x[:1]
+
+        def meet() -> list[Layer]:
+            run = lambda module: self._call(module, self.array(images), images.shape[0])  # noqa: E731
+            layers = met(self.module, tuple(images.shape), self.channel, run)
+            return without_dead_grids(replace(self, precision=None), images, layers)
+
+        return kept(self.module, key, meet)
 
     def parameters(self, x: torch.Tensor) -> list[tuple[str, tuple[Place, ...]]]:
         """Every module with parameters of its own, and their places, in the order in which a pass of `x` enters them."""
         return parameters_in_order(twin(self.module), lambda module: self._call(module, self.array(x), x.shape[0]))
-
-    def _meet(self, x: torch.Tensor) -> list[Layer]:
-        seen: Seen = {}
-        module = twin(self.module, seen)
-        layers, calls = [Layer("", "input", tuple(x.shape[1:]), self.channel)], dict[str, int]()
-        axes, running = {tuple(x.shape[1:]): self.channel}, [""]
-        named = self.module.named_modules()
-        # the twin has no compiled shells
-        originals = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}
-
-        def meet(name: str, m: nn.Module, y: Any) -> None:
-            calls[name] = calls.get(name, 0) + 1
-            tensor = first_tensor(y)
-            if tensor is not None and tensor.ndim > 1:
-                place = name if calls[name] == 1 else f"{name}:{calls[name]}"
-                own = tuple(f"={name}.{key}" for key, _ in m.named_parameters(recurse=False))
-                kind, shape = type(m).__name__.lower(), tuple(tensor.shape[1:])
-                axis, tokens = channel_axis(m, shape, axes), None
-                if len(tensor) == len(x):
-                    tokens = token_grid(shape, layers)
-                layer = Layer(place, kind, shape, axis, bool(own), own, tokens=tokens, made_by=originals.get(name))
-                layers.append(replace(layer, dead=is_window(layer, layers)))
-
-        def attend(p: torch.Tensor) -> torch.Tensor:
-            name = running[-1] + ATTENTION
-            calls[name] = calls.get(name, 0) + 1
-            rows = () if len(p) == len(x) else (len(p) // len(x),)  # windows, or heads, of one image
-            place = name if calls[name] == 1 else f"{name}:{calls[name]}"
-            layers.append(Layer(place, "probabilities", (*rows, *p.shape[1:]), dead=True))
-            return p
-
-        for name, m in module.named_modules():
-            if name and not isinstance(m, torch.jit.ScriptModule):
-                m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
-                telling(m, name, running)
-        with torch.no_grad(), Open(attend):
-            self._call(module, self.array(x), x.shape[0])
-        return layers
 
     def run(
         self,
@@ -227,16 +197,6 @@ class TorchModel:
                 "Give each of the other inputs one row for each image.",
             )
         return value.repeat(images // value.shape[0], *[1] * (value.ndim - 1))
-
-
-def _structure(module: nn.Module) -> tuple[Any, ...]:
-    """What a module is made of: the same modules under the same names, which is quick to compare."""
-    found, waiting = [], [module]
-    while waiting:
-        children = waiting.pop()._modules.items()
-        found += [(name, weakref.ref(child)) for name, child in children if child is not None]
-        waiting += [child for _, child in children if child is not None]
-    return tuple(found)
 
 
 def _told(rule: Rule | None, watch: Watch, taps: Taps) -> list[str] | None:

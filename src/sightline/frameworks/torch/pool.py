@@ -8,6 +8,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,14 +44,40 @@ class Spare:
 
 _SPARES: weakref.WeakKeyDictionary[nn.Module, list[Spare]] = weakref.WeakKeyDictionary()
 _LOCK = threading.Lock()
+_HELD: ContextVar[dict[nn.Module, Spare] | None] = ContextVar("_HELD", default=None)
 
 
 @contextmanager
 def borrowed(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` for this pass alone; afterwards it is kept if it came back as it went."""
-    spare = _take(module) or _made(module)
+    kept = _HELD.get()
+    spare = (kept.pop(module, None) if kept else None) or _take(module) or _made(module)
     yield spare
-    if spare.clean and spare.plain and _same(*spare.own) and _emptied(spare):
+    if spare.clean and spare.plain and _same(*spare.own):
+        if kept is not None:
+            kept[module] = spare
+        else:
+            _give_back(module, spare)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Within it a twin is held against its original once, and serves each later pass of this thread as it is."""
+    if _HELD.get() is not None:
+        yield
+        return
+    kept: dict[nn.Module, Spare] = {}
+    token = _HELD.set(kept)
+    try:
+        yield
+    finally:
+        _HELD.reset(token)
+        for module, spare in kept.items():
+            _give_back(module, spare)
+
+
+def _give_back(module: nn.Module, spare: Spare) -> None:
+    if _emptied(spare):
         with _LOCK:
             _SPARES.setdefault(module, []).append(spare)
 

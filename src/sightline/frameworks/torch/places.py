@@ -1,0 +1,85 @@
+"""The layers of a module: what one pass of a twin meets, remembered as long as the module is made of the same parts."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from sightline.frameworks.torch.attention import Open
+from sightline.frameworks.torch.outputs import channel_axis, first_tensor
+from sightline.frameworks.torch.taps import telling
+from sightline.frameworks.torch.twin import Seen, twin
+from sightline.layers import is_window, token_grid
+from sightline.model import ATTENTION, Layer
+
+Parts = list[tuple[str, weakref.ref[nn.Module]]]
+_LAYERS: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Parts, list[Layer]]] = weakref.WeakKeyDictionary()
+
+
+def kept(module: nn.Module, key: Any, meet: Callable[[], list[Layer]]) -> list[Layer]:
+    """What `meet` found for the latest `key`, if the module is still made of the same parts; else what it finds now."""
+    parts = _parts(module)
+    known, before, layers = _LAYERS.get(module, (None, [], []))
+    if known != key or not _same(before, parts):
+        layers = meet()
+        _LAYERS[module] = key, [(name, weakref.ref(part)) for name, part in parts], layers
+    return list(layers)
+
+
+def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What a module is made of: all modules in it, and their names."""
+    found, waiting = [], [module]
+    while waiting:
+        if children := waiting.pop()._modules:
+            named = [(name, child) for name, child in children.items() if child is not None]
+            found += named
+            waiting += [child for _, child in named]
+    return found
+
+
+def _same(before: Parts, now: Sequence[tuple[str, nn.Module]]) -> bool:
+    return len(before) == len(now) and all(a == b and r() is part for (a, r), (b, part) in zip(before, now))
+
+
+def met(user: nn.Module, given: tuple[int, ...], channel: int, run: Callable[[nn.Module], Any]) -> list[Layer]:
+    """The layers of the user's module as `run`, a pass of a module like it on images of the shape `given`, meets them."""
+    seen: Seen = {}
+    module = twin(user, seen)
+    layers, calls = [Layer("", "input", given[1:], channel)], dict[str, int]()
+    axes, running = {given[1:]: channel}, [""]
+    named = user.named_modules()  # the twin has no compiled shells
+    originals = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}
+
+    def meet(name: str, m: nn.Module, y: Any) -> None:
+        calls[name] = calls.get(name, 0) + 1
+        tensor = first_tensor(y)
+        if tensor is not None and tensor.ndim > 1:
+            place = name if calls[name] == 1 else f"{name}:{calls[name]}"
+            own = tuple(f"={name}.{key}" for key, _ in m.named_parameters(recurse=False))
+            kind, shape = type(m).__name__.lower(), tuple(tensor.shape[1:])
+            axis, tokens = channel_axis(m, shape, axes), None
+            if len(tensor) == given[0]:
+                tokens = token_grid(shape, layers)
+            layer = Layer(place, kind, shape, axis, bool(own), own, tokens=tokens, made_by=originals.get(name))
+            layers.append(replace(layer, dead=is_window(layer, layers)))
+
+    def attend(p: torch.Tensor) -> torch.Tensor:
+        name = running[-1] + ATTENTION
+        calls[name] = calls.get(name, 0) + 1
+        rows = () if len(p) == given[0] else (len(p) // given[0],)  # windows, or heads, of one image
+        place = name if calls[name] == 1 else f"{name}:{calls[name]}"
+        layers.append(Layer(place, "probabilities", (*rows, *p.shape[1:]), dead=True))
+        return p
+
+    for name, m in module.named_modules():
+        if name and not isinstance(m, torch.jit.ScriptModule):
+            m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
+            telling(m, name, running)
+    with torch.no_grad(), Open(attend):
+        run(module)
+    return layers
