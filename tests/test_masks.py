@@ -199,10 +199,10 @@ def test_rise_of_a_linear_model_is_within_three_standard_errors_of_its_expectati
 def test_each_mask_of_rise_has_a_shift_of_its_own_and_the_right_mean() -> None:
     from sightline.methods.rise import _masks
 
-    masks = _masks(list(range(3000)), (12, 12), 3, 0.4, 7)[:, 0]
+    masks = _masks(list(range(3000)), (12, 12), 3, 0.4, 7, np.dtype(float))[:, 0]
     assert 0 <= masks.min() < 0.01
     np.testing.assert_allclose(masks.mean(axis=0), 0.4, atol=0.04)
-    again = _masks([2, 17], (12, 12), 3, 0.4, 7)[:, 0]
+    again = _masks([2, 17], (12, 12), 3, 0.4, 7, np.dtype(float))[:, 0]
     assert np.array_equal(again, masks[[2, 17]])  # of (random_state, k) alone
     grid = (np.random.default_rng([7, 17]).random((3, 3)) < 0.4).astype(float)
     large = paper.bilinear(grid, (16, 16))

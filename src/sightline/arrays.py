@@ -95,7 +95,7 @@ def mixed(share: Array, a: Array, b: Array) -> Array:
     """`a` where `share` is 1, `b` where it is 0, and between them in proportion; all spread over each other."""
     if hasattr(b, "lerp") and share.dtype == a.dtype == b.dtype:  # torch: in one go
         return b.lerp(a, share)
-    return b + share * (a - b)
+    return share * a + (1 - share) * b
 
 
 def relu(a: Array) -> Array:

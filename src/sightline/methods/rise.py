@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def rise(
     it. It blurs what is smaller than a cell, and what matters only together with something else it shares out.
     """
     check_share("keep", keep)
-    draw = partial(_masks, size=size_of(model, x), cells=cells, keep=keep, random_state=random_state)
+    kind = to_numpy(x[:0, ...]).dtype
+    draw = partial(_masks, size=size_of(model, x), cells=cells, keep=keep, random_state=random_state, kind=kind)
     return settled(_estimates(model, x, target, baseline, draw, keep, samples, tolerance), tolerance, x)
 
 
@@ -76,8 +78,13 @@ def _centred(plain: np.ndarray, squared: np.ndarray, count: int) -> tuple[np.nda
     return total / count, error_of_mean(total, squares, count)
 
 
-def _masks(some: list[int], size: tuple[int, int], cells: int, keep: float, random_state: int) -> np.ndarray:
-    return np.stack([_mask(np.random.default_rng([random_state, k]), size, cells, keep) for k in some])[:, None]
+def _masks(
+    some: list[int], size: tuple[int, int], cells: int, keep: float, random_state: int, kind: np.dtype[Any]
+) -> np.ndarray:
+    masks = np.empty((len(some), 1, *size), kind)
+    for mask, k in zip(masks, some):
+        mask[0] = _mask(np.random.default_rng([random_state, k]), size, cells, keep)
+    return masks
 
 
 def _mask(rng: np.random.Generator, size: tuple[int, int], cells: int, keep: float) -> np.ndarray:
