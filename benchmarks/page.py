@@ -43,7 +43,8 @@ F is a bare forward pass without a graph, FB a bare forward and input-gradient p
 (PyTorch) or compiled (TensorFlow, JAX), at the same batch; those of many passes are made in full chunks of copies of the
 image. "limit" is what the method's definition needs of them, and "cost / limit" the contender's time over theirs: 1.00 is
 the limit. Contenders ran in turn in one process, each between two runs of its limit; the ratio is the median over the
-rounds of its time to the mean of those two, "ms" the shortest time, "cost / sightline" the ratio over that of our whole
+rounds of its time to the mean of those two (each the shortest of three where it takes under a tenth of a second, by us
+and by the peers alike), "ms" the shortest time, "cost / sightline" the ratio over that of our whole
 call. The row "the limit" is a bare pass measured so against itself: how far it lies from 1.00 is what this machine's
 noise leaves of the second digit. "sightline" is the whole `explain()`, from the input to the map and the facts on the
 host; "the method alone" starts from the model's own arrays, and leaves the attribution on the model's device, as the

@@ -211,3 +211,4 @@ def test_on_the_cpu_a_pass_takes_as_many_images_as_give_no_value_over_32_mib() -
 
     wide, narrow = nn.Conv2d(3, 512, 3, padding=1), nn.Conv2d(3, 8, 3)  # 8 MiB an image, and less
     assert (many(wide), many(narrow), many(wide, torch.float64)) == (4, 8, 2)
+    assert many(nn.Sequential(wide, nn.Flatten(), nn.Linear(512 * 64 * 64, 8))) == 8  # 64 MiB of weights to read

@@ -77,8 +77,11 @@ class TorchModel:
 
     @property
     def quick(self) -> int | None:
-        """Bytes up to which a value is quick to make, on the CPU."""
-        return _MAPPED if device_of(self.module).type == "cpu" else None
+        """Bytes up to which a value is quick to make, on the CPU; never less than the weights, which each pass reads."""
+        if device_of(self.module).type != "cpu":
+            return None
+        weights: int = sum(p.nbytes for p in self.module.parameters())
+        return max(_MAPPED, weights)
 
     def held(self) -> AbstractContextManager[None]:
         """Within it the module is taken to stay as it is; weights that are changed in place are seen all the same."""
