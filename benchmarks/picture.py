@@ -13,17 +13,18 @@ from benchmarks.table import OURS, Row, parse
 PAGE = Path(__file__).with_name("results.png")
 ROWS = Path(__file__).with_name("results.jsonl")
 RESNET, MOBILENET, KERAS = "torch resnet50", "torch mobilenet_v2", "Keras/TensorFlow MobileNetV2"  # those with peers
+XPLIQUE = f"{KERAS} beside xplique"
 COLOURS = {OURS: "#0b6e8a", "captum": "#e0a13a", "pytorch-grad-cam": "#c8553d", "torchcam": "#8a6fae"}
-COLOURS |= {"tf-keras-vis": "#6b8e4e", "a loop": "#9a9a9a"}
+COLOURS |= {"tf-keras-vis": "#6b8e4e", "xplique": "#c27ba0", "a loop": "#9a9a9a"}
 
 
 def draw(rows: Sequence[Row], path: Path = PAGE) -> None:
     """Bars of cost / limit on a logarithmic scale, a panel for each model."""
-    panels = {model: _shown(rows, model) for model in (RESNET, MOBILENET, KERAS)}
+    panels = {model: _shown(rows, model) for model in (RESNET, MOBILENET, KERAS, XPLIQUE)}
     figure, axes = plt.subplot_mosaic(
-        [[RESNET, MOBILENET], [RESNET, KERAS]],
-        figsize=(11, 7),
-        height_ratios=[_height(panels[MOBILENET]), _height(panels[KERAS]) + 2],
+        [[RESNET, MOBILENET], [KERAS, XPLIQUE]],
+        figsize=(11, 8),
+        height_ratios=[_height(panels[MOBILENET]), _height(panels[XPLIQUE]) + 2],
         layout="constrained",
     )
     largest = max(row.ratio for found in panels.values() for row in found)
