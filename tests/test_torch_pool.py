@@ -195,6 +195,26 @@ def test_what_is_held_is_looked_at_once_and_seen_to_change_in_place(monkeypatch:
     torch.testing.assert_close(answer(module), fresh(module, image()), rtol=1e-12, atol=1e-12)
 
 
+class Counting(nn.Module):
+    """Adds the number of its passes, which it keeps in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.passes += 1
+        return x.flatten(1) + self.passes
+
+
+def test_what_a_pass_writes_into_a_buffer_is_not_there_in_the_next_one_while_held() -> None:
+    module, x = Counting(), torch.zeros(1, 1, 2, 2)
+    with TorchModel(module).held():
+        found = [TorchModel(module).run(x).outputs for _ in range(3)]
+    assert all(torch.equal(y, torch.ones(1, 4)) for y in found)
+    assert module.passes == 0
+
+
 def test_what_was_held_is_free_afterwards_also_after_an_error() -> None:
     module = made()
     with pytest.raises(ZeroDivisionError), TorchModel(module).held():

@@ -18,6 +18,7 @@ from sightline.measuring import Chosen, measured
 from sightline.memory import as_bytes, fitted
 from sightline.method import AtLeast
 from sightline.metric import find_metric
+from sightline.model import held
 from sightline.params import check_number, settle
 from sightline.references import resolved
 
@@ -62,7 +63,8 @@ def measure(
         targets = resolved(requests[0].targets, loaded)
         requests = [replace(request, targets=targets) for request in requests]
         model, share = fitted(loaded.model, given.x, as_bytes(memory))
-        return measured(requests, chosen, replace(loaded, model=model), preprocessing, given, right, share)
+        with held(model):
+            return measured(requests, chosen, replace(loaded, model=model), preprocessing, given, right, share)
 
 
 def specs_in(metric: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -20,7 +20,7 @@ from sightline.inputs import Given
 from sightline.load import Loaded
 from sightline.measurement import Facts, Measurement
 from sightline.metric import Metric
-from sightline.model import Target, held
+from sightline.model import Target
 from sightline.preprocessing import Preprocessing
 from sightline.question import Question
 from sightline.scores import Probability, pick_target
@@ -44,19 +44,6 @@ def measured(
     share: float,
 ) -> list[Measurement]:
     """Every metric of every method and target."""
-    with held(loaded.model):
-        return _measured(requests, chosen, loaded, preprocessing, given, masks, share)
-
-
-def _measured(
-    requests: Sequence[Request],
-    chosen: Sequence[Chosen],
-    loaded: Loaded,
-    preprocessing: Preprocessing | None,
-    given: Given,
-    masks: np.ndarray | None,
-    share: float,
-) -> list[Measurement]:
     found = ask(requests, loaded, preprocessing, given.x, given.geometries, share)
     rows = [rows or slice(0, given.x.shape[0]) for rows in passes_of(loaded.model, given.x)]
     targets = [_targets(requests[0], loaded, given, some) for some in rows]

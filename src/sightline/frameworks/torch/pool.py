@@ -51,7 +51,9 @@ _HELD: ContextVar[dict[nn.Module, Spare] | None] = ContextVar("_HELD", default=N
 def borrowed(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` for this pass alone; afterwards it is kept if it came back as it went."""
     kept = _HELD.get()
-    spare = (kept.pop(module, None) if kept else None) or _take(module) or _made(module)
+    spare = kept.pop(module, None) if kept else None
+    if spare is None or not _refreshed(spare):
+        spare = _take(module) or _made(module)
     yield spare
     if spare.clean and spare.plain and _same(*spare.own):
         if kept is not None:
@@ -109,6 +111,11 @@ def _renewed(spare: Spare) -> bool:
             ours.data = theirs.data
     except RuntimeError:  # a weight has become a tensor of another kind
         return False
+    return _refreshed(spare)
+
+
+def _refreshed(spare: Spare) -> bool:
+    """Put in what the original's buffers hold now, since a pass may write them; False where these do not fit."""
     for _, _, theirs, ours in spare.buffers:
         if (theirs.dtype, theirs.shape, theirs.device) != (ours.dtype, ours.shape, ours.device):
             return False
