@@ -26,7 +26,7 @@ def passing(model: Model, x: Array) -> int:
     quick, count = getattr(model, "quick", None), model.chunk
     if quick is None or count == 1:
         return count
-    own = x.dtype.itemsize * max(math.prod(layer.shape) for layer in model.places(x))
+    own = x.dtype.itemsize * max(math.prod(layer.shape) for layer in model.places(x) if not layer.attends)
     while count > 1 and count * own > quick:
         count //= 2
     return count

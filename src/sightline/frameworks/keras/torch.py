@@ -9,10 +9,12 @@ from typing import Any
 
 import keras
 import torch
+from keras import tree
 from keras.src.backend.torch.core import get_device
 from torch.overrides import TorchFunctionMode
 
 from sightline.arrays import Array
+from sightline.errors import ModelError
 from sightline.frameworks.keras.gate import Engine, Pass, current
 from sightline.frameworks.keras.operations import RuledPass
 from sightline.frameworks.keras.passes import Arrays, Ask, before_head, check_met, edits, forward, rule_of, scores
@@ -47,6 +49,7 @@ def _bend(function: Callable[..., Array], back_of: Callable[..., Back], *xs: Arr
     return bent
 
 
+_SEEN = "sightline"  # on a step back
 ENGINE = Engine(lambda: None, _vjp, _bend, lambda a: a.detach())
 
 
@@ -57,11 +60,18 @@ class _Rectifiers(TorchFunctionMode):
         watch, kwargs = current(), kwargs or {}
         kind, params = kind_of(func, args, kwargs) if func in RELU | RELU6 else ("", {})
         if watch is None or not kind:
-            return func(*args, **kwargs)
+            return _seen(func(*args, **kwargs)) if func in RELU | RELU6 else func(*args, **kwargs)
         x = args[0] if args else kwargs["input"]
         in_place = func.__name__.endswith("_") or kwargs.get("inplace") or args[-1:] == (True,)
         y = watch.rectify(x.clone() if in_place else x, None if params["limit"] == math.inf else params["limit"], 0.0)
-        return x.copy_(y) if in_place else y
+        return x.copy_(_seen(y)) if in_place else _seen(y)
+
+
+def _seen(y: Array) -> Array:
+    """What a ReLU gave that Python has called: the rule was asked, or is none for it."""
+    if y.grad_fn is not None:
+        y.grad_fn.metadata[_SEEN] = True
+    return y
 
 
 @contextmanager
@@ -91,6 +101,7 @@ def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
         with _Rectifiers() if ask.rule is not None else nullcontext():
             outputs = forward(model, ask, arrays, watch)
         check_met(ask, watch)
+        _check_seen(ask, outputs)
         outputs, head = before_head(watch, outputs)
         outputs = watch.scores(outputs)
         score = None if ask.score is None else scores(ask, outputs, recorded, arrays)
@@ -98,6 +109,32 @@ def run(model: keras.Model, ask: Ask, arrays: Arrays) -> Trace:
         grads = _gradients(score, [recorded[place] for place in places]) if places else []
     values = {place: recorded[place].detach() for place in ask.at}
     return Trace(outputs.detach(), None if score is None else score.detach(), values, dict(zip(places, grads)), head)
+
+
+def _check_seen(ask: Ask, outputs: Any) -> None:
+    """A ReLU that no rule was asked about keeps its derivative, so that a rule for ReLU must be refused."""
+    if "relu" not in (getattr(ask.rule, "kinds", None) or ()):
+        return
+    waiting = [y.grad_fn for y in tree.flatten(outputs) if isinstance(y, torch.Tensor)]
+    met = set[Any]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in met:
+            continue
+        met.add(node)
+        if _is_relu(node) and _SEEN not in node.metadata:
+            raise ModelError(
+                "the model has a ReLU inside TorchScript, where a backward rule cannot reach.",
+                "Take torch.jit.script off the layer's call, or use a method without a backward rule.",
+            )
+        waiting += [before for before, _ in node.next_functions]
+
+
+def _is_relu(node: Any) -> bool:
+    """Whether a step back is that of a ReLU, or of a part that TorchScript has made one piece."""
+    name = node.name()
+    ceiling = name.startswith("HardtanhBackward") and node._saved_min_val == 0
+    return ceiling or name.startswith("ReluBackward") or "DifferentiableGraph" in name
 
 
 def _gradients(score: Array, values: Sequence[Array]) -> list[Array]:
