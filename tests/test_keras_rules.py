@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-import sightline.methods
 from keras_nets import BACKEND, IMAGES, WIDE, close, image, numbers, plain_gradient, weighed
 from sightline.errors import ModelError
 from sightline.frameworks.keras import adapt
