@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import sightline.methods  # noqa: F401
 from keras_nets import BACKEND, IMAGES, WIDE, close, image, numbers, plain_gradient, weighed
 from sightline.errors import ModelError
 from sightline.frameworks.keras import adapt
