@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FRAMEWORKS := keras-jax none torch keras-tensorflow keras-torch
 
-.PHONY: demo test check bench bench-gpu docs clean
+.PHONY: demo test test-cuda check bench bench-gpu docs clean
 
 demo: .venv/demo.ready
 	$(BIN)/sightline demo --out demo-out
@@ -15,6 +15,11 @@ test: .venv/dev.ready
 
 test-%: .venv/dev.ready
 	@echo "== $*" && OMP_NUM_THREADS=1 SIGHTLINE_TEST_FRAMEWORK=$* $(BIN)/python -m pytest
+
+# On a machine with an NVIDIA GPU: what is of CUDA alone, and the twins and laws of every method with PyTorch's nets there.
+ON_CUDA := cuda_torch methods laws cams masks paths paths_layers memory metrics_laws
+test-cuda: .venv/dev.ready
+	SIGHTLINE_TEST_FRAMEWORK=torch SIGHTLINE_TEST_DEVICE=cuda $(BIN)/python -m pytest $(ON_CUDA:%=tests/test_%.py)
 
 check: .venv/dev.ready
 	$(BIN)/ruff format --check .

@@ -9,13 +9,14 @@ BACKEND = os.environ["KERAS_BACKEND"] = sys.argv[1]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import keras
 
 from benchmarks import families
-from benchmarks.clock import Contender, at_once
+from benchmarks.clock import Contender, Timed, by_the_clock
 from benchmarks.families import Family
 from benchmarks.keras_models import Subject
 from benchmarks.ours import Peers, contenders
@@ -47,11 +48,11 @@ def _peers() -> Any:
 
 
 def _rows(subject: Subject, runs: dict[str, Contender], **clock: Any) -> list[Row]:
-    return rows(f"{TOLD} {subject.name}", subject.batch, runs, synchronise=_synchronise(), **clock)
+    return rows(f"{TOLD} {subject.name}", subject.batch, runs, timed=_timed(), **clock)
 
 
-def _synchronise() -> Callable[[Any], object]:
-    return import_module("jax").block_until_ready if BACKEND == "jax" else at_once
+def _timed() -> Timed:
+    return partial(by_the_clock, wait=import_module("jax").block_until_ready) if BACKEND == "jax" else by_the_clock
 
 
 def groups() -> Iterator[tuple[Callable[..., list[Row]], Subject, dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -23,6 +23,7 @@ class Subject:
     layer: str  # the last one with a grid
     batch: int = 1
     device: str = "cpu"
+    precision: str = "float32"  # of sightline's passes: the bare ones and the peers' are cast by whoever times them
 
     @cached_property
     def given(self) -> torch.Tensor:
@@ -43,7 +44,8 @@ class Subject:
     @cached_property
     def loaded(self) -> sl.Loaded:
         """A net that no peer has hooked, as sightline takes it."""
-        return sl.load(self.net())
+        loaded = sl.load(self.net())
+        return replace(loaded, model=loaded.model.in_precision(self.precision))
 
     @cached_property
     def pack(self) -> int:

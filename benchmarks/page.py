@@ -33,10 +33,9 @@ def write(page: Path, rows: Sequence[Row], command: str, device: str, seconds: f
 
 
 def _text(rows: Sequence[Row], command: str, device: str, seconds: float) -> str:
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     return f"""# What a map costs
 
-Measured by `{command}` on {datetime.date.today()} in {seconds / 60:.0f} minutes: {_machine()}. {versions}; Python
+Measured by `{command}` on {datetime.date.today()} in {seconds / 60:.0f} minutes: {_machine()}. {_versions()}; Python
 {platform.python_version()}. {device}
 
 F is a bare forward pass without a graph, FB a bare forward and input-gradient pass, both in the best memory layout
@@ -73,6 +72,11 @@ peers do. The weights are random; they do not change the work. Heavy models have
 
 {markdown(rows)}
 """
+
+
+def _versions() -> str:
+    installed = {package.name for package in metadata.distributions()}
+    return ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES if name in installed)
 
 
 def _machine() -> str:

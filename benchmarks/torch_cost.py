@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 
 import sightline as sl
 from benchmarks import families, peers_torch
-from benchmarks.clock import Contender, Part, at_once
+from benchmarks.clock import Contender, Part, Timed, by_the_clock
 from benchmarks.families import Family
 from benchmarks.models import Subject
 from benchmarks.ours import contenders
@@ -97,10 +98,11 @@ def _rows(subject: Subject, runs: dict[str, Contender], seconds: float, **clock:
     return rows(f"torch {subject.name}", subject.batch, runs, seconds=seconds, **clock)
 
 
-def groups(device: str) -> Iterator[tuple[Callable[..., list[Row]], Subject, dict[str, Any]]]:
+def groups(device: str, precision: str) -> Iterator[tuple[Callable[..., list[Row]], Subject, dict[str, Any]]]:
     """What is measured on which model, the most telling first; with the seconds that it may take, warm-up aside."""
-    resnet, mobile, vgg, vit = (Subject(name, layer, 1, device) for name, layer in LAYERS.items())
-    resnet8, mobile8, vgg8, vit8 = (Subject(name, layer, 8, device) for name, layer in LAYERS.items())
+    make = partial(Subject, device=device, precision=precision)
+    resnet, mobile, vgg, vit = (make(name, layer, 1) for name, layer in LAYERS.items())
+    resnet8, mobile8, vgg8, vit8 = (make(name, layer, 8) for name, layer in LAYERS.items())
     all_of, heavy, heavy_vit = ({"which": f} for f in (families.ONE_PASS, families.HEAVY, families.HEAVY_TRANSFORMER))
     yield one_pass, resnet, {**all_of, "peers": True, "seconds": 16}
     yield one_pass, mobile, {**all_of, "peers": True, "seconds": 12}
@@ -119,13 +121,15 @@ def groups(device: str) -> Iterator[tuple[Callable[..., list[Row]], Subject, dic
     yield one_pass, vgg8, {**heavy, "peers": False, "seconds": 20, "least": 1}
 
 
-def measure(device: str, only: Iterable[str] = (), synchronise: Callable[[Any], object] = at_once) -> Iterator[Row]:
+def measure(
+    device: str, only: Iterable[str] = (), precision: str = "float32", timed: Timed = by_the_clock
+) -> Iterator[Row]:
     """The rows, group by group; of those whose "name model batch" holds one of the words `only`, if there are any."""
     wanted = list(only)
-    for group, subject, options in groups(device):
+    for group, subject, options in groups(device, precision):
         called = f"{group.__name__} {subject.name} {subject.batch}"
         if not wanted or any(word in called for word in wanted):
-            yield from group(subject, synchronise=synchronise, **options)
+            yield from group(subject, timed=timed, **options)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,15 @@ from paper import Net
 from sightline.method import METHODS
 
 FRAMEWORK = os.environ["SIGHTLINE_TEST_FRAMEWORK"]
+DEVICE = os.environ.get("SIGHTLINE_TEST_DEVICE", "cpu")  # of PyTorch's nets: `make test-cuda` puts them on a GPU
 ONE_OF_EACH_KIND = (  # of pass: the other methods are told apart by their twins, in each framework
     *("gradient", "input-x-gradient", "smoothgrad", "integrated-gradients", "grad-cam", "guided-backprop", "deconvnet"),
     *("guided-grad-cam", "occlusion", "layer-cam", "full-grad", "lrp-epsilon", "deep-lift", "rise"),
 )
+if DEVICE == "cuda":
+    import torch
+
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # the tests' bounds in float32 are of that, not of TensorFloat-32
 OF_TOKENS = frozenset(name for name, method in METHODS.items() if "attention" in method.needs)  # their nets are others
 ON_CONVOLUTIONS = tuple(sorted(set(METHODS) - OF_TOKENS))  # the methods that any net of images will do for
 ALL = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
@@ -52,7 +57,7 @@ def build_transformer(scale: float = 1.0) -> Any:
             p.data *= 4 if "proj" in name or "patches" in name else 1  # so that the token of the class sees the image
     net.head.weight.data *= scale
     net.head.bias.data *= scale
-    return net
+    return net.to(DEVICE)
 
 
 def _torch(net: Net, dtype: str) -> Any:
@@ -77,7 +82,7 @@ def _torch(net: Net, dtype: str) -> Any:
             layers[name], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
         else:
             layers[name] = {"relu": nn.ReLU(inplace=True), "pool": nn.MaxPool2d(2)}[kind]
-    return nn.Sequential(layers).to(getattr(torch, dtype))
+    return nn.Sequential(layers).to(DEVICE, getattr(torch, dtype))
 
 
 def _keras(net: Net, size: int, dtype: str) -> Any:
@@ -121,10 +126,10 @@ def _torch_snapshot(model: Any) -> dict[str, Any]:
         hooks = {key: tuple(value.items()) for key, value in m.__dict__.items() if "hooks" in key and value is not None}
         found[name] = (m.training, tuple(m.__dict__), repr(sorted(plain.items())), repr(hooks))
     for name, p in model.named_parameters():
-        grad = None if p.grad is None else p.grad.numpy().tobytes()
-        found[f"={name}"] = (id(p), p.requires_grad, p._version, p.detach().numpy().tobytes(), grad)
+        grad = None if p.grad is None else p.grad.cpu().numpy().tobytes()
+        found[f"={name}"] = (id(p), p.requires_grad, p._version, p.detach().cpu().numpy().tobytes(), grad)
     for name, b in model.named_buffers():
-        found[f"={name}"] = (id(b), b._version, b.numpy().tobytes())
+        found[f"={name}"] = (id(b), b._version, b.cpu().numpy().tobytes())
     return found
 
 
@@ -184,8 +189,8 @@ def training_step(model: Any) -> list[np.ndarray]:
     if FRAMEWORK == "torch":
         import torch
 
-        loss = (model(torch.as_tensor(x.transpose(0, 3, 1, 2).copy())) ** 2).sum()
-        return [g.numpy() for g in torch.autograd.grad(loss, list(model.parameters()))]
+        loss = (model(torch.as_tensor(x.transpose(0, 3, 1, 2).copy(), device=DEVICE)) ** 2).sum()
+        return [g.cpu().numpy() for g in torch.autograd.grad(loss, list(model.parameters()))]
     return {"keras-tensorflow": _tensorflow_step, "keras-jax": _jax_step, "keras-torch": _keras_torch_step}[FRAMEWORK](
         model, x
     )

@@ -85,7 +85,7 @@ def run(
 
 def answers_of(model: Any, x: Any) -> np.ndarray:
     """The outputs of the user's own module."""
-    return model(x).detach().numpy()
+    return model(x).detach().cpu().numpy()
 
 
 def assert_same(found: np.ndarray, expected: np.ndarray) -> None:

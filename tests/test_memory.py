@@ -186,7 +186,12 @@ def test_no_number_of_bytes(given: str) -> None:
 
 
 def test_frameworks_words_for_it() -> None:
-    for words in ("CUDA out of memory.", "RESOURCE_EXHAUSTED: Out of memory", "OOM when allocating tensor"):
+    for words in (
+        "CUDA out of memory.",
+        "RESOURCE_EXHAUSTED: ...",
+        "OOM when allocating tensor",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+    ):
         assert out_of_memory(RuntimeError(words))
     assert out_of_memory(MemoryError())
     assert not out_of_memory(RuntimeError("size mismatch"))

@@ -124,7 +124,7 @@ COMMON: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "dropout": nn.Dropout2d(0.5).eval(),
     "relu6": lambda x: 8 * nn.ReLU6()(x / 8),
     "leaky": lambda x: nn.LeakyReLU(1.0)(x),
-    "batch norm": nn.BatchNorm2d(6, eps=0.0).double().eval(),
+    "batch norm": nn.BatchNorm2d(6, eps=1e-30).double().eval(),
 }
 
 

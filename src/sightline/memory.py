@@ -13,7 +13,7 @@ from sightline.errors import MethodError
 from sightline.machine import free_memory
 from sightline.model import Layer, Model
 
-_WORDS = ("out of memory", "can't allocate memory", "OOM when allocating", "RESOURCE_EXHAUSTED")  # frameworks' words
+_WORDS = ("out of memory", "can't allocate memory", "OOM when allocating", "RESOURCE_EXHAUSTED", "ALLOC_FAILED")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SMALL = 3 * 512 * 512  # values of an image of which any usual number fits: nothing need be estimated
 _HALF = 0.5  # of what is free

@@ -243,8 +243,11 @@ class Row:
 
 
 def is_rough(model: Any, value: Array) -> bool:
-    """Whether passes of the model are in half precision, where the adapter tells; else whether a `value` of one is."""
-    return "16" in getattr(model, "computed", {}).get("precision", str(value.dtype))
+    """Whether passes of the model round more than float32 does, where the adapter tells; else whether a `value` of one
+    is in half precision.
+    """
+    precision = getattr(model, "computed", {}).get("precision", str(value.dtype))
+    return "16" in precision or "tf32" in precision
 
 
 def held(model: Any) -> AbstractContextManager[Any]:

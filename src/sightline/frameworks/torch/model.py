@@ -20,7 +20,7 @@ from sightline.frameworks.torch.outputs import by_image, choose, chosen, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.places import kept, met
 from sightline.frameworks.torch.pool import Spare, borrowed, held
-from sightline.frameworks.torch.precision import casting, checked, told
+from sightline.frameworks.torch.precision import casting, checked, tensor_float, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped
 from sightline.frameworks.torch.twin import twin
@@ -65,7 +65,8 @@ class TorchModel:
         own = _first_weight(self.module)
         layout = "channels_last" if self.channels_last else "contiguous"
         precision = told(self.precision or (torch.get_default_dtype() if own is None else own.dtype))
-        return {"device": str(device_of(self.module)), "precision": precision, "layout": layout}
+        rounded = "" if self.precision else tensor_float(own)
+        return {"device": str(device_of(self.module)), "precision": precision + rounded, "layout": layout}
 
     def in_precision(self, name: str) -> TorchModel:
         """This model with passes in that precision; ModelError where there is none."""

@@ -6,7 +6,7 @@ import threading
 import types
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -31,8 +31,8 @@ class Spare:
     originals: tuple[list[nn.Module], Look]  # without the root, which must stay free to be collected
     root: Look
     own: tuple[list[nn.Module], Look]  # of the twin, without those that write nothing of their own
-    weights: list[Pair]
-    buffers: list[Pair]
+    shared: list[Pair]  # what no pass writes: parameters, and the buffers of modules that write nothing
+    buffers: list[Pair]  # copied, since a pass may write them
     plain: bool = False  # the fields above show every change
     headless: set[Any] = field(default_factory=set)  # the outputs known to end in no softmax or sigmoid
     scripted: bool = False  # a part of it is TorchScript
@@ -97,7 +97,7 @@ def _take(module: nn.Module) -> Spare | None:
 def _emptied(spare: Spare) -> bool:
     """Let go of the weights, so that those the user moves away or drops are free at once; False where torch cannot."""
     try:
-        for _, _, _, ours in spare.weights:
+        for _, _, _, ours in spare.shared:
             ours.data = _NOTHING
     except RuntimeError:
         return False
@@ -107,9 +107,9 @@ def _emptied(spare: Spare) -> bool:
 def _renewed(spare: Spare) -> bool:
     """Put in what the original's tensors hold now; False where these cannot stand in the twin's."""
     try:
-        for _, _, theirs, ours in spare.weights:
+        for _, _, theirs, ours in spare.shared:
             ours.data = theirs.data
-    except RuntimeError:  # a weight has become a tensor of another kind
+    except RuntimeError:  # one has become a tensor of another kind
         return False
     return _refreshed(spare)
 
@@ -121,7 +121,8 @@ def _refreshed(spare: Spare) -> bool:
             return False
     if spare.buffers:
         _, _, theirs, ours = zip(*spare.buffers)
-        torch._foreach_copy_(list(ours), [b.detach() for b in theirs])
+        with torch.no_grad():
+            torch._foreach_copy_(ours, theirs)
     return True
 
 
@@ -130,16 +131,17 @@ def _made(module: nn.Module) -> Spare:
     new = twin(module, seen)
     pairs = [(old, its) for its, old in seen.values() if isinstance(old, nn.Module)]
     parts = [old for old, _ in pairs if old is not module]
-    own = [its for _, its in pairs if not _writes_nothing(its)]
+    quiet, writing = ([pair for pair in pairs if _writes_nothing(pair[1]) == told] for told in (True, False))
+    own = [its for _, its in writing]
     spare = Spare(
         new,
         (parts, _look(parts)),
         _look([module]),
         (own, _look(own)),
-        [entry for old, its in pairs for entry in _tensors(old, its, "_parameters")],
-        [entry for old, its in pairs for entry in _tensors(old, its, "_buffers")],
+        [*_tensors(pairs, "_parameters"), *_tensors(quiet, "_buffers")],
+        [*_tensors(writing, "_buffers")],
     )
-    spare.plain = _plain(spare, module)
+    spare.plain = _plain(spare, module) and _renewed(spare)
     spare.modules = unscripted(new)
     spare.scripted = any(isinstance(part, torch.jit.ScriptModule) for part in new.modules())
     return spare
@@ -151,9 +153,10 @@ def unscripted(module: nn.Module) -> dict[str, nn.Module]:
     return {name: part for name, part in named if not isinstance(part, torch.jit.ScriptModule)}
 
 
-def _tensors(old: nn.Module, its: nn.Module, kind: str) -> Iterator[Pair]:
-    where, ours = old.__dict__[kind], its.__dict__[kind]
-    return ((where, name, value, ours[name]) for name, value in where.items() if value is not None)
+def _tensors(pairs: Iterable[tuple[nn.Module, nn.Module]], kind: str) -> Iterator[Pair]:
+    for old, its in pairs:
+        where, ours = old.__dict__[kind], its.__dict__[kind]
+        yield from ((where, name, value, ours[name]) for name, value in where.items() if value is not None)
 
 
 def _look(modules: list[nn.Module]) -> Look:
@@ -192,13 +195,13 @@ def _mirrors(spare: Spare, module: nn.Module) -> bool:
     return (
         _same([module], spare.root)
         and _same(*spare.originals)
-        and all(where.get(name) is t for where, name, t, _ in (*spare.weights, *spare.buffers))
+        and all(where.get(name) is t for where, name, t, _ in (*spare.shared, *spare.buffers))
     )
 
 
 def _plain(spare: Spare, module: nn.Module) -> bool:
     """Whether the fields show every change: nothing was rebuilt deeper than they reach, and nothing leads to the root."""
-    if any(t.is_inference() for _, _, t, _ in spare.weights):  # the twin has copies of these
+    if any(t.is_inference() for _, _, t, _ in spare.shared):  # the twin has copies of these
         return False
     parts = [*spare.root[0], *spare.originals[1][0]]
     values = [value for fields in parts for key, value in fields.items() if key not in ("_parameters", "_buffers")]

@@ -37,6 +37,15 @@ def told(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def tensor_float(weight: torch.Tensor | None) -> str:
+    """Where passes of a model with that weight round float32 to TensorFloat-32, as PyTorch is set: "" for nowhere."""
+    if weight is None or weight.device.type != "cuda" or weight.dtype != torch.float32:
+        return ""
+    kinds = {"convolutions": torch.backends.cudnn.conv, "matrix products": torch.backends.cuda.matmul}
+    rounded = [name for name, kind in kinds.items() if kind.fp32_precision == "tf32"]
+    return f", tf32 in {' and '.join(rounded)}" if rounded and torch.cuda.is_tf32_supported() else ""
+
+
 def casting(device: torch.device, precision: torch.dtype | None) -> AbstractContextManager[Any]:
     """A pass in that precision; in the model's own also where the caller is inside an autocast."""
     if precision is None and not torch.is_autocast_enabled(device.type):
