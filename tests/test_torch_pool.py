@@ -128,6 +128,11 @@ FIELDS: dict[str, tuple[Callable[[], Any], Callable[..., Any], Callable[[Any], o
     ),
     "tensor replaced, then in place": (lambda: torch.ones(5).double(), lambda f, y: f * y, replaced),
     "list of lists": (lambda: [[1.0]], lambda f, y: f[0][0] * y, lambda m: m.field[0].append(m.field[0].pop() + 1)),
+    "order of a dictionary in a list": (
+        lambda: [{"add": 1.0, "multiply": 2.0}],
+        lambda f, y: y + 1 if list(f[0])[0] == "add" else 2 * y,
+        lambda m: m.field[0].update(add=m.field[0].pop("add")),
+    ),
     "partial": (
         lambda: functools.partial(F.leaky_relu, negative_slope=0.1),
         lambda f, y: f(y),
@@ -137,9 +142,39 @@ FIELDS: dict[str, tuple[Callable[[], Any], Callable[..., Any], Callable[[Any], o
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_fields_deeper_than_a_look_reaches_are_followed_too(name: str) -> None:
+def test_what_lies_deep_in_a_field_is_followed_too(name: str) -> None:
     field, use, change = FIELDS[name]
     assert_follows(made(lambda: Wrapped(field(), use)), change)
+
+
+@pytest.mark.parametrize("name", set(FIELDS) - {"tensor replaced, then in place"})
+def test_a_model_with_settings_deep_in_a_field_is_kept(name: str) -> None:
+    field, use, _ = FIELDS[name]
+    module = made(lambda: Wrapped(field(), use))
+    answer(module)
+    (spare,) = pool._SPARES[module]
+    answer(module)
+    assert pool._SPARES[module] == [spare]
+
+
+class Written(nn.Module):
+    """Counts its passes in a plain object, and adds the number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = Gain(passes=0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.log.passes += 1
+        return x.flatten(1) + self.log.passes
+
+
+def test_a_plain_object_that_a_pass_writes_is_new_in_the_next_one() -> None:
+    module, x = Written(), torch.zeros(1, 1, 2, 2)
+    with TorchModel(module).held():
+        found = [TorchModel(module).run(x).outputs for _ in range(3)]
+    assert all(torch.equal(y, torch.ones(1, 4)) for y in found)
+    assert module.log.passes == 0
 
 
 class Linked(nn.Module):

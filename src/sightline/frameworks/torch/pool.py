@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+import functools
 import threading
 import types
 import weakref
@@ -15,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.frameworks.torch.twin import Seen, twin
+from sightline.frameworks.torch.twin import Seen, is_plain_object, twin
 
 Fields = dict[str, Any]
-Look = tuple[list[Fields], list[tuple[int, str, list[Any]]]]  # what modules hold; the order of each dictionary in them
+Look = tuple[list[Fields], list[tuple[int, str, Any]]]  # what objects hold; the order of each dictionary in them
 Pair = tuple[Fields, str, torch.Tensor, torch.Tensor]  # where, under which name, the original's tensor, the twin's
 _NOTHING = torch.empty(0)
 
@@ -28,9 +30,9 @@ class Spare:
     """A twin, and what its original and itself looked like when it was made."""
 
     module: nn.Module
-    originals: tuple[list[nn.Module], Look]  # without the root, which must stay free to be collected
+    originals: tuple[list[Any], Look]  # modules and plain objects; not the root, which must stay free to be collected
     root: Look
-    own: tuple[list[nn.Module], Look]  # of the twin, without those that write nothing of their own
+    own: tuple[list[Any], Look]  # of the twin, without those that write nothing of their own
     shared: list[Pair]  # what no pass writes: parameters, and the buffers of modules that write nothing
     buffers: list[Pair]  # copied, since a pass may write them
     plain: bool = False  # the fields above show every change
@@ -130,9 +132,10 @@ def _made(module: nn.Module) -> Spare:
     seen: Seen = {}
     new = twin(module, seen)
     pairs = [(old, its) for its, old in seen.values() if isinstance(old, nn.Module)]
-    parts = [old for old, _ in pairs if old is not module]
+    held = [(old, its) for its, old in seen.values() if is_plain_object(old)]  # a configuration, say
+    parts = [old for old, _ in (*pairs, *held) if old is not module]
     quiet, writing = ([pair for pair in pairs if _writes_nothing(pair[1]) == told] for told in (True, False))
-    own = [its for _, its in writing]
+    own = [its for _, its in (*writing, *held)]
     spare = Spare(
         new,
         (parts, _look(parts)),
@@ -159,30 +162,41 @@ def _tensors(pairs: Iterable[tuple[nn.Module, nn.Module]], kind: str) -> Iterato
         yield from ((where, name, value, ours[name]) for name, value in where.items() if value is not None)
 
 
-def _look(modules: list[nn.Module]) -> Look:
-    """What modules hold, their containers copied one level deep."""
-    every = [{key: _copied(value) for key, value in module.__dict__.copy().items()} for module in modules]
+def _look(objects: list[Any]) -> Look:
+    """What objects hold, their containers copied."""
+    every = [{key: _copied(value) for key, value in held.__dict__.copy().items()} for held in objects]
     orders = [
-        (i, key, list(value))
+        (i, key, order)
         for i, fields in enumerate(every)
         for key, value in fields.items()
-        if type(value) is dict and len(value) > 1 and key not in ("_parameters", "_buffers")
+        if key not in ("_parameters", "_buffers") and (order := _order(value))
     ]
     return every, orders
 
 
 def _copied(value: Any) -> Any:
     kind = type(value)
-    return dict(value) if kind in (dict, OrderedDict) else kind(value) if kind in (list, set) else value
+    if kind in (dict, OrderedDict):
+        return {key: _copied(item) for key, item in value.items()}
+    return kind(map(_copied, value)) if kind in (list, set, tuple) and value else value
 
 
-def _same(modules: list[nn.Module], look: Look) -> bool:
+def _order(value: Any) -> list[Any]:
+    """The keys of every dictionary in a value, in their order, to which == is blind; empty where there is none."""
+    kind = type(value)
+    if kind in (dict, OrderedDict):
+        inner = [found for item in value.values() if (found := _order(item))]
+        return [list(value), *inner] if len(value) > 1 or inner else []
+    return [found for item in value if (found := _order(item))] if kind in (list, tuple) else []
+
+
+def _same(objects: list[Any], look: Look) -> bool:
     fields, orders = look
     try:
-        alike = [module.__dict__ for module in modules] == fields  # by identity first, so that no tensor is compared
+        alike = [held.__dict__ for held in objects] == fields  # by identity first, so that no tensor is compared
     except (RuntimeError, ValueError, TypeError):  # another tensor or array stands there: its == is no truth value
         return False
-    return alike and all(list(modules[i].__dict__[key]) == order for i, key, order in orders)  # == is blind to order
+    return alike and all(_order(objects[i].__dict__[key]) == order for i, key, order in orders)
 
 
 def _writes_nothing(module: nn.Module) -> bool:
@@ -200,15 +214,16 @@ def _mirrors(spare: Spare, module: nn.Module) -> bool:
 
 
 def _plain(spare: Spare, module: nn.Module) -> bool:
-    """Whether the fields show every change: nothing was rebuilt deeper than they reach, and nothing leads to the root."""
+    """Whether the fields show every change: nothing was rebuilt that they do not tell, and nothing leads to the root."""
     if any(t.is_inference() for _, _, t, _ in spare.shared):  # the twin has copies of these
         return False
     parts = [*spare.root[0], *spare.originals[1][0]]
     values = [value for fields in parts for key, value in fields.items() if key not in ("_parameters", "_buffers")]
-    return all(_shallow(value, module) for value in values)
+    return all(_seen_to_change(value, module) for value in values)
 
 
 _SHARED: tuple[type, ...] = (
+    enum.Enum,
     int,
     float,
     complex,
@@ -223,17 +238,23 @@ _SHARED: tuple[type, ...] = (
 _SHARED += (torch.Size, torch.dtype, torch.device)
 
 
-def _shallow(value: Any, root: nn.Module) -> bool:
+def _seen_to_change(value: Any, root: nn.Module) -> bool:
+    """Whether a value is shared with the twin, or looked into: a container, or a module or plain object, whose own
+    fields are; never the root, which must stay free.
+    """
     if type(value) in (dict, list, set, tuple):
-        return all(_single(item, root) for item in (value.values() if isinstance(value, dict) else value))
-    return _single(value, root)
+        return all(_seen_to_change(item, root) for item in (value.values() if isinstance(value, dict) else value))
+    if isinstance(value, nn.Module):
+        return value is not root
+    return isinstance(value, _SHARED) or _never_changes(value) or is_plain_object(value)
 
 
-def _single(value: Any, root: nn.Module) -> bool:
-    """Shared with the twin, or a module, whose own fields are looked at; never the root, which must stay free."""
-    if type(value) is tuple:
-        return all(isinstance(item, _SHARED) for item in value)
-    if type(value) is types.FunctionType:
-        held = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
-        return not value.__closure__ and all(isinstance(item, _SHARED) for item in held)
-    return isinstance(value, _SHARED) or (isinstance(value, nn.Module) and value is not root)
+def _never_changes(value: Any) -> bool:
+    """Whether it is a function or a partial one that holds nothing but what is shared."""
+    if type(value) is functools.partial:
+        held = (value.func, *value.args, *value.keywords.values())
+        return all(isinstance(item, _SHARED) or _never_changes(item) for item in held)
+    if type(value) is not types.FunctionType or value.__closure__:
+        return False
+    held = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+    return all(isinstance(item, _SHARED) for item in held)

@@ -133,15 +133,18 @@ _REBUILD: dict[type, Callable[[Any, Seen], Any]] = {
 
 def _holder(value: Any, seen: Seen) -> Any:
     """A plain Python object is copied: it may hold modules, or what a pass writes. Everything else is shared."""
-    if not _copied_plainly(type(value)) or not getattr(value, "__dict__", None):
+    if not is_plain_object(value):
         return value
     new = _keep(value, copy.copy(value), seen)
     new.__dict__.update({key: _rebuilt(field, seen) for key, field in value.__dict__.copy().items()})
     return new
 
 
-def _copied_plainly(kind: type) -> bool:
-    """Whether objects of this class are their fields and no more: not a class, a file, an extension's own thing."""
+def is_plain_object(value: Any) -> bool:
+    """Whether a value is its fields and no more: not a class, a function, a file, an extension's own thing."""
+    kind: Any = type(value)
+    if isinstance(value, nn.Module | types.FunctionType) or not getattr(value, "__dict__", None):
+        return False
     if issubclass(kind, types.SimpleNamespace):
         return True
     own = any(hasattr(kind, name) for name in ("__copy__", "__del__", "__setstate__"))
