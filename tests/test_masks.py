@@ -199,11 +199,18 @@ def test_rise_of_a_linear_model_is_within_three_standard_errors_of_its_expectati
 def test_each_mask_of_rise_has_a_shift_of_its_own_and_the_right_mean() -> None:
     from sightline.methods.rise import _masks
 
-    masks = _masks(list(range(3000)), (12, 12), 3, 0.4, 7, np.dtype(float))[:, 0]
+    options: dict[str, Any] = {
+        "x": np.zeros((1, 12, 12, 3)),
+        "size": (12, 12),
+        "cells": 3,
+        "keep": 0.4,
+        "random_state": 7,
+    }
+    masks = _masks(list(range(3000)), **options)[:, 0]
     assert 0 <= masks.min() < 0.01
     np.testing.assert_allclose(masks.mean(axis=0), 0.4, atol=0.04)
-    again = _masks([2, 17], (12, 12), 3, 0.4, 7, np.dtype(float))[:, 0]
-    assert np.array_equal(again, masks[[2, 17]])  # of (random_state, k) alone
+    again = _masks([2, 17], **options)[:, 0]
+    np.testing.assert_allclose(again, masks[[2, 17]], rtol=0, atol=1e-15)  # of (random_state, k) alone
     grid = (np.random.default_rng([7, 17]).random((3, 3)) < 0.4).astype(float)
     large = paper.bilinear(grid, (16, 16))
     shifts = [s for s in np.ndindex(4, 4) if np.allclose(large[s[0] : s[0] + 12, s[1] : s[1] + 12], masks[17])]
@@ -251,7 +258,7 @@ def test_hsic_is_zero_for_what_never_changes_and_largest_for_what_decides() -> N
 
 
 def test_blocks_are_as_alike_as_the_pixels_allow() -> None:
-    cells = blocks(np.arange(9.0).reshape(3, 3), (12, 7))
+    cells = blocks(np.arange(9.0).reshape(3, 3), (12, 7), np.zeros(1))
     assert np.unique(cells, return_counts=True)[1].tolist() == [12, 8, 8] * 3
 
 

@@ -130,7 +130,7 @@ FIELDS: dict[str, tuple[Callable[[], Any], Callable[..., Any], Callable[[Any], o
     "list of lists": (lambda: [[1.0]], lambda f, y: f[0][0] * y, lambda m: m.field[0].append(m.field[0].pop() + 1)),
     "order of a dictionary in a list": (
         lambda: [{"add": 1.0, "multiply": 2.0}],
-        lambda f, y: y + 1 if list(f[0])[0] == "add" else 2 * y,
+        lambda f, y: y + 1 if next(iter(f[0])) == "add" else 2 * y,
         lambda m: m.field[0].update(add=m.field[0].pop("add")),
     ),
     "partial": (

@@ -30,7 +30,7 @@ def _over_keras_ops() -> SimpleNamespace:
 
     same = "abs max min maximum minimum mean sum sqrt where stack matmul reshape moveaxis zeros_like ones_like square "
     same += "expand_dims flip any all isfinite squeeze sign clip exp linspace broadcast_to tile cumsum argsort argmax "
-    same += "log log1p roll sort tanh"
+    same += "log log1p roll sort take_along_axis tanh"
     names = {name: getattr(ops, name) for name in same.split()}
     return SimpleNamespace(
         **names,
@@ -49,6 +49,8 @@ def like(values: np.ndarray[Any, Any], a: Array) -> Array:
     xp = namespace(a)
     if type(a).__module__.partition(".")[0] == "tensorflow":
         return xp.asarray(values, dtype=a.dtype)
+    if getattr(a, "is_cuda", False):
+        return _sent(values, a).to(a.dtype)
     return xp.asarray(values, dtype=a.dtype, device=device(a))
 
 
@@ -57,7 +59,17 @@ def beside(values: np.ndarray[Any, Any], a: Array) -> Array:
     xp = namespace(a)
     if type(a).__module__.partition(".")[0] == "tensorflow":
         return xp.asarray(values)
+    if getattr(a, "is_cuda", False):
+        return _sent(values, a)
     return xp.asarray(values, device=device(a))
+
+
+def _sent(values: np.ndarray[Any, Any], a: Array) -> Array:
+    """`values` on a GPU, in their own type, without waiting until it is done with all that came before; they are staged
+    when the call returns, so that they may be overwritten then."""
+    import torch
+
+    return torch.as_tensor(values).to(a.device, non_blocking=True)
 
 
 def to_numpy(a: Array) -> np.ndarray[Any, Any]:
@@ -135,13 +147,13 @@ def resize(a: Array, size: tuple[int, int]) -> Array:
     Two small matrix products, so that it is the same in every framework and differentiable.
     """
     xp = namespace(a)
-    rows, columns = (like(_bilinear(old, new), a) for old, new in zip(a.shape[-2:], size))
+    rows, columns = (like(bilinear(old, new), a) for old, new in zip(a.shape[-2:], size))
     return xp.matmul(xp.matmul(rows, a), columns.T if hasattr(columns, "mT") else xp.permute_dims(columns, (1, 0)))
 
 
 @cache
-def _bilinear(old: int, new: int) -> np.ndarray[Any, Any]:
-    """(new, old) weights: how much of each old sample goes into each new one."""
+def bilinear(old: int, new: int) -> np.ndarray[Any, Any]:
+    """(new, old) weights of a bilinear resize of one axis: how much of each old sample goes into each new one."""
     at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
     low = np.minimum(at.astype(int), max(old - 2, 0))
     weights = np.zeros((new, old))

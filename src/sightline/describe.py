@@ -17,7 +17,7 @@ from sightline.load import Loaded
 from sightline.pictures import smooth
 from sightline.preprocessing import Preprocessing
 from sightline.reduce import reduced
-from sightline.scores import NO_HEAD, already_sure, answers, probabilities
+from sightline.scores import NO_HEAD, already_sure, highest, probabilities
 
 _BLIND = 0.005  # share of an image's pixels from which a reader is told that the baseline hides them
 _SURE = (
@@ -98,7 +98,7 @@ def highest_classes(outputs: np.ndarray, head: str, loaded: Loaded, count: int) 
     sure = probabilities(outputs, head, loaded.labels)
     if sure is None:
         return [[] for _ in outputs]
-    best = np.argsort(-answers(outputs), axis=1, kind="stable")[:, :count]
+    best = highest(outputs, count)
     return [
         [{"index": int(c), "label": label_of(c, loaded.labels), "probability": float(p[c])} for c in classes]
         for classes, p in zip(best, sure)

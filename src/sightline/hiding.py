@@ -11,8 +11,9 @@ from sightline.errors import MethodError
 from sightline.model import Model, Target
 from sightline.stream import stream
 
-Masks = Callable[[list[int]], np.ndarray]
-"""Of some items: how much of each pixel is kept, (items, images, height, width), or one for all images."""
+Masks = Callable[[list[int]], Array]
+"""Of some items: how much of each pixel is kept, (items, images, height, width), or one for all images; NumPy's array or
+the framework's own."""
 
 
 def size_of(model: Model, x: Array) -> tuple[int, int]:
@@ -69,7 +70,10 @@ def ends(model: Model, x: Array, target: Target, baseline: Array) -> tuple[np.nd
     return whole, none
 
 
-def blocks(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`values` (..., rows, columns) over the pixels of `size`, each a block of its own."""
-    rows, columns = (np.arange(side) * cells // side for side, cells in zip(size, values.shape[-2:]))
-    return values[..., rows[:, None], columns]
+def blocks(values: np.ndarray, size: tuple[int, int], x: Array) -> Array:
+    """`values` (..., rows, columns) over the pixels of `size`, each a block of its own, as an array like `x`."""
+    rows, columns = (
+        np.arange(side)[:, None] * cells // side == np.arange(cells) for side, cells in zip(size, values.shape[-2:])
+    )
+    xp = namespace(x)
+    return xp.matmul(xp.matmul(like(rows, x), like(values, x)), like(columns.T, x))

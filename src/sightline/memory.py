@@ -15,7 +15,8 @@ from sightline.model import Layer, Model
 
 _WORDS = ("out of memory", "can't allocate memory", "OOM when allocating", "RESOURCE_EXHAUSTED", "ALLOC_FAILED")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-_SMALL = 3 * 512 * 512  # values of an image of which any usual number fits: nothing need be estimated
+_SMALL = 3 * 512 * 512  # values of an image of which a usual number fits: nothing need be estimated
+_USUAL = 32  # images in a pass
 _HALF = 0.5  # of what is free
 SHARES = 16  # at most so many values of a layer stand for one image in a tail's pass
 
@@ -45,7 +46,7 @@ def fitted(model: Model, x: Array, limit: int | None) -> tuple[Model, float]:
 
     Without a limit it is half of what is free, asked for large images only. One image is the least.
     """
-    if not has_chunk(model) or (limit is None and math.prod(x.shape[1:]) <= _SMALL):
+    if not has_chunk(model) or (limit is None and max(1.0, model.chunk / _USUAL) * math.prod(x.shape[1:]) <= _SMALL):
         return model, 1.0
     free = limit or _HALF * _free(model)
     size = getattr(x.dtype, "itemsize", None) or x.dtype.size  # TensorFlow's own name for it

@@ -22,37 +22,32 @@ def picked(outputs: Array, picks: Array, signs: Array) -> Array:
     A pick is a class, or -1 - rank for the class of that rank in each image (0 the highest), so that no pass is spent
     on asking for it. One output z has two classes, 0 with the score -z and 1 with z. TargetError for a segmentation.
     """
-    return _picked(outputs, picks, signs, _every_rank)
+    check_classes(outputs)
+    xp, scores = namespace(outputs), classes(outputs)
+    numbers = like(np.arange(scores.shape[1]), picks)
+    ranks = xp.astype(xp.argsort(xp.argsort(-scores, axis=-1), axis=-1), picks.dtype)[:, None, None, :]
+    scores = scores[:, None, None, :]
+    named = (picks[..., None] == numbers) | (picks[..., None] == -1 - ranks)
+    terms = xp.where(named, scores, xp.zeros_like(scores)) * xp.astype(signs, scores.dtype)[..., None]
+    return xp.permute_dims(xp.sum(terms, axis=(-2, -1)), (1, 0))
 
 
 def picked_top(outputs: Array, picks: Array, signs: Array) -> Array:
     """`picked` of classes and of the highest class alone, which needs no sorting."""
-    return _picked(outputs, picks, signs, _top_rank)
-
-
-def _every_rank(scores: Array) -> Array:
-    xp = namespace(scores)
-    return xp.argsort(xp.argsort(-scores, axis=-1), axis=-1)
-
-
-def _top_rank(scores: Array) -> Array:
-    """0 for the highest class and 1 for every other."""
-    xp = namespace(scores)
-    top = xp.argmax(scores, axis=-1)
-    classes = like(np.arange(scores.shape[1]), top)
-    return xp.where(classes == top[:, None], xp.zeros_like(classes), xp.ones_like(classes))
-
-
-def _picked(outputs: Array, picks: Array, signs: Array, ranks_of: Callable[[Array], Array]) -> Array:
     check_classes(outputs)
-    xp = namespace(outputs)
-    scores = outputs if outputs.shape[1] > 1 else xp.concat([-outputs, outputs], axis=-1)
-    classes = like(np.arange(scores.shape[1]), picks)
-    ranks = xp.astype(ranks_of(scores), picks.dtype)[:, None, None, :]
-    scores = scores[:, None, None, :]
-    named = (picks[..., None] == classes) | (picks[..., None] == -1 - ranks)
-    terms = xp.where(named, scores, xp.zeros_like(scores)) * xp.astype(signs, scores.dtype)[..., None]
-    return xp.permute_dims(xp.sum(terms, axis=(-2, -1)), (1, 0))
+    xp, scores = namespace(outputs), classes(outputs)
+    top = xp.argmax(scores, axis=-1)[:, None, None]
+    index = xp.where(picks == -1, top, xp.clip(picks, 0, scores.shape[1] - 1))  # no class of that number: refused later
+    asked = tuple(picks.shape[1:])  # while a pass is traced the number of images may be unknown
+    flat = xp.take_along_axis(scores, xp.reshape(index, (-1, asked[0] * asked[1])), axis=-1)
+    terms = xp.reshape(flat, (-1, *asked))
+    terms = xp.where(signs == 0, xp.zeros_like(terms), terms * xp.astype(signs, terms.dtype))
+    return xp.permute_dims(xp.sum(terms, axis=-1), (1, 0))
+
+
+def classes(outputs: Array) -> Array:
+    """The score of each class (n, classes); one output z has two, -z and z."""
+    return outputs if outputs.shape[1] > 1 else namespace(outputs).concat([-outputs, outputs], axis=-1)
 
 
 def check_classes(outputs: Array) -> None:
@@ -143,6 +138,12 @@ def answers(outputs: Array) -> np.ndarray:
     """Scores (n, classes) on the host, in float64; one output z has the two classes -z and z, as inside a pass."""
     values = to_numpy(outputs).astype(np.float64)
     return values if values.shape[1] > 1 else np.concatenate([-values, values], axis=1)
+
+
+def highest(outputs: Array, count: int) -> np.ndarray:
+    """The highest classes of each image in their order (n, count), or all that there are; of equal ones the first."""
+    values = answers(outputs)
+    return values.argmax(axis=1)[:, None] if count == 1 else np.argsort(-values, axis=1, kind="stable")[:, :count]
 
 
 def is_quantity(outputs: Array, head: str, labels: Sequence[str]) -> bool:

@@ -20,8 +20,8 @@ from sightline.regions import Region, Regions
 from sightline.scores import (
     NOTHING,
     EachImage,
-    answers,
     check_classes,
+    highest,
     is_quantity,
     name_of,
     pick_target,
@@ -131,8 +131,8 @@ class Picks:
         check_classes(outputs)
         check_count(self.labels, outputs.shape[1])
         terms = [_terms(pick, outputs.shape[1], is_quantity(outputs, head, self.labels)) for pick in self.picks]
-        order = np.argsort(-answers(outputs), axis=1, kind="stable")
         (guessed, _), (picks, signs) = _arrays([pick.terms for pick in self.picks]), _arrays(terms)
+        order = highest(outputs, max(1, -guessed[guessed != NOTHING].min()))
         classes = _classes(picks, order)
         facts = [
             [_facts(pick, row[: len(pick.terms)], outputs, head, self.labels) for row in rows.tolist()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sightline.arrays import Array, namespace, relu, to_numpy
 from sightline.errors import TargetError
 from sightline.model import Layer, Model, Target, Trace
+from sightline.scores import classes
 
 SPACE = (-3, -2)  # the axes of a feature map (..., height, width, channels)
 
@@ -42,11 +43,6 @@ def over(a: Array, b: Array) -> Array:
     xp = namespace(a)
     empty = b == 0
     return xp.where(empty, xp.zeros_like(a * b), a / xp.where(empty, xp.ones_like(b), b))
-
-
-def classes(outputs: Array) -> Array:
-    """The score of each class (n, classes); one output z has two, -z and z."""
-    return outputs if outputs.shape[1] > 1 else namespace(outputs).concat([-outputs, outputs], axis=-1)
 
 
 def check_is_class(model: Model, x: Array, target: Target, method: str) -> Trace:

@@ -22,9 +22,8 @@ def straight(x: Array, baseline: Array) -> Path:
 
 def change(model: Model, x: Array, path: Path, target: Target) -> Array:
     """How much the scores change from the start of the path to its end: (k, n)."""
-    ends = stream(model, x, (0.0, 1.0), path, target=target)
-    low, *_, high = (trace.score[:, i, :] for group, trace in ends for i in range(len(group)))
-    return high - low
+    start = path([0.0])[0, ...]
+    return model.run(x, target=target).score - model.run(start, target=target).score
 
 
 def walk(model: Model, x: Array, path: Path, target: Target, steps: int) -> Iterator[Step]:

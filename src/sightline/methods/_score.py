@@ -9,7 +9,8 @@ from sightline.methods._cam import over, recorded, weighed
 from sightline.model import Layer, Model, Target
 from sightline.stream import stream
 
-Change = Callable[[Array, int, int], Array]  # (the mask of a channel, the channel, the variant) -> another mask
+Items = list[tuple[int, int]]  # channels, and which variant of each
+Change = Callable[[Array, Items], Array]  # masks (m, n, *image, one channel) of some items, made others
 
 
 def score_weighted(
@@ -25,9 +26,8 @@ def score_weighted(
     varied = xp.max(channels, axis=(-2, -1)) > xp.min(channels, axis=(-2, -1))
     live = [c for c, some in enumerate(to_numpy(xp.any(varied, axis=-1))) if some]
 
-    def masked(items: list[tuple[int, int]]) -> Array:
-        masks = [change(_mask(channels[c, ...], size, model.channel), c, variant) for c, variant in items]
-        return x * xp.stack(masks, axis=0)
+    def masked(items: Items) -> Array:
+        return x * change(_masks(xp.stack([channels[c, ...] for c, _ in items], axis=0), size, model.channel), items)
 
     found = [xp.zeros_like(score)] * channels.shape[0]
     items = [(c, variant) for c in live for variant in variants]
@@ -38,9 +38,9 @@ def score_weighted(
     return weighed(weights[:, :, None, None, :], features)
 
 
-def _mask(channel: Array, size: tuple[int, int], axis: int) -> Array:
-    """A channel (n, h, w), as large as the images and between 0 and 1 in each of them, with an axis for their channels."""
-    xp, large = namespace(channel), resize(channel, size)
+def _masks(channels: Array, size: tuple[int, int], axis: int) -> Array:
+    """Channels (m, n, h, w), as large as the images and between 0 and 1 in each of them, with an axis for their channels."""
+    xp, large = namespace(channels), resize(channels, size)
     low = xp.min(large, axis=(-2, -1), keepdims=True)
     high = xp.max(large, axis=(-2, -1), keepdims=True)
     return xp.expand_dims(over(large - low, high - low), axis=axis)

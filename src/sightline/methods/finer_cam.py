@@ -8,9 +8,9 @@ import numpy as np
 
 from sightline.arrays import Array, to_numpy
 from sightline.method import Checks, Count, Size, find, method
-from sightline.methods._cam import check_is_class, classes
+from sightline.methods._cam import check_is_class
 from sightline.model import Model, Target
-from sightline.scores import as_target
+from sightline.scores import as_target, classes
 
 
 @method(

@@ -39,8 +39,8 @@ def hsic(
     def draw(k: int) -> np.ndarray:
         return np.random.default_rng([random_state, k]).random(cells * cells) < 0.5
 
-    def keep(some: list[int]) -> np.ndarray:
-        return blocks(np.stack([draw(k) for k in some]).reshape(-1, 1, cells, cells).astype(float), size)
+    def keep(some: list[int]) -> Array:
+        return blocks(np.stack([draw(k) for k in some]).reshape(-1, 1, cells, cells), size, x)
 
     def estimates() -> Iterator[Estimate]:
         known: list[np.ndarray] = []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sightline.arrays import Array
 from sightline.method import Count, method
-from sightline.methods._score import score_weighted
+from sightline.methods._score import Items, score_weighted
 from sightline.model import Layer, Model, Target
+from sightline.stream import column
 
 
 @method(
@@ -24,4 +25,8 @@ def is_cam(model: Model, x: Array, target: Target, *, layer: Layer, steps: Count
     model ever saw one.
     """
     factors = {i: i * (i - 1) / (2 * steps) for i in range(2, steps + 1)}
-    return score_weighted(model, x, target, layer, list(factors), 1 / steps, lambda mask, channel, i: factors[i] * mask)
+
+    def faded(masks: Array, items: Items) -> Array:
+        return masks * column([factors[i] for _, i in items], x)
+
+    return score_weighted(model, x, target, layer, list(factors), 1 / steps, faded)

@@ -38,9 +38,9 @@ def occlusion(
         )
     rows, columns = (_strips(*line) for line in zip((height, width), sides, steps))
 
-    def keep(some: list[int]) -> np.ndarray:
+    def keep(some: list[int]) -> Array:
         row, column = np.divmod(some, len(columns))
-        return np.asarray(1 - (rows[row, :, None] * columns[column, None, :])[:, None])
+        return 1 - like(rows[row], x)[:, None, :, None] * like(columns[column], x)[:, None, None, :]
 
     whole = model.run(x, target=target).score
     total = xp.zeros_like(whole)[..., None]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from sightline.arrays import Array, namespace, resize, to_numpy
+from sightline.arrays import Array, bilinear, like, namespace, to_numpy
 from sightline.hiding import check_share, hidden, size_of
 from sightline.method import Checks, Count, Size, method
 from sightline.methods._sampling import Estimate, Samples, error_of_mean, rounds, settled
@@ -40,8 +39,7 @@ def rise(
     it. It blurs what is smaller than a cell, and what matters only together with something else it shares out.
     """
     check_share("keep", keep)
-    kind = to_numpy(x[:0, ...]).dtype
-    draw = partial(_masks, size=size_of(model, x), cells=cells, keep=keep, random_state=random_state, kind=kind)
+    draw = partial(_masks, x=x, size=size_of(model, x), cells=cells, keep=keep, random_state=random_state)
     return settled(_estimates(model, x, target, baseline, draw, keep, samples, tolerance), tolerance, x)
 
 
@@ -50,7 +48,7 @@ def _estimates(
     x: Array,
     target: Target,
     baseline: Array,
-    draw: partial[np.ndarray],
+    draw: partial[Array],
     keep: float,
     samples: int,
     tolerance: float | None,
@@ -78,20 +76,24 @@ def _centred(plain: np.ndarray, squared: np.ndarray, count: int) -> tuple[np.nda
     return total / count, error_of_mean(total, squares, count)
 
 
-def _masks(
-    some: list[int], size: tuple[int, int], cells: int, keep: float, random_state: int, kind: np.dtype[Any]
-) -> np.ndarray:
-    masks = np.empty((len(some), 1, *size), kind)
-    for mask, k in zip(masks, some):
-        mask[0] = _mask(np.random.default_rng([random_state, k]), size, cells, keep)
-    return masks
-
-
-def _mask(rng: np.random.Generator, size: tuple[int, int], cells: int, keep: float) -> np.ndarray:
-    """One mask: enlarged by one cell more than the image, which is cut out of it after a random shift."""
-    cell = [-(-side // cells) for side in size]
-    large = resize(
-        (rng.random((cells, cells)) < keep).astype(np.float64), ((cells + 1) * cell[0], (cells + 1) * cell[1])
+def _masks(some: list[int], x: Array, size: tuple[int, int], cells: int, keep: float, random_state: int) -> Array:
+    """Masks (m, 1, height, width), each enlarged by one cell more than the image, which is cut out of it after a random
+    shift: for each axis one product with the weights of the pixels that are left.
+    """
+    sides = [-(-side // cells) for side in size]  # of a cell
+    drawn = [_drawn(np.random.default_rng([random_state, k]), cells, keep, sides) for k in some]
+    grids, *shifts = (np.array(each) for each in zip(*drawn))
+    rows, columns = (
+        bilinear(cells, (cells + 1) * side)[shift[:, None] + np.arange(length)]
+        for side, shift, length in zip(sides, shifts, size)
     )
-    top, left = (int(rng.integers(side)) for side in cell)
-    return np.asarray(large[top : top + size[0], left : left + size[1]])
+    xp = namespace(x)
+    masks = xp.matmul(xp.matmul(like(rows, x), like(grids, x)), like(np.moveaxis(columns, 1, 2), x))
+    return masks[:, None, ...]
+
+
+def _drawn(rng: np.random.Generator, cells: int, keep: float, sides: list[int]) -> tuple[np.ndarray, int, int]:
+    """Which cells one mask keeps, and its shift down and to the right."""
+    grid = rng.random((cells, cells)) < keep
+    down, right = (int(rng.integers(side)) for side in sides)
+    return grid, down, right

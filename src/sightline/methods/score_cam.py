@@ -25,4 +25,4 @@ def score_cam(model: Model, x: Array, target: Target, *, layer: Layer) -> Array:
     resizes; the authors' own code has no softmax over the channels, but takes the class's probability.) With scores that
     lie far apart, the softmax leaves but one channel; and what is outside a mask becomes the input's zero, not nothing.
     """
-    return score_weighted(model, x, target, layer, [0], 1.0, lambda mask, channel, variant: mask)
+    return score_weighted(model, x, target, layer, [0], 1.0, lambda masks, items: masks)

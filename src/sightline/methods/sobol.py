@@ -40,9 +40,9 @@ def sobol(
     size, count = size_of(model, x), cells * cells
     points = _sequence(2 * count, samples, random_state)
 
-    def fade(some: list[int]) -> np.ndarray:
+    def fade(some: list[int]) -> Array:
         rows = np.array([_point(points, *divmod(item, count + 1)) for item in some])
-        return blocks(rows.reshape(-1, 1, cells, cells), size)
+        return blocks(rows.reshape(-1, 1, cells, cells), size, x)
 
     def estimates() -> Iterator[Estimate]:
         known: list[np.ndarray] = []

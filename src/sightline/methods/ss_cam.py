@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sightline.arrays import Array, normal
+from sightline.arrays import Array, namespace, normal
 from sightline.method import Count, Size, method
-from sightline.methods._score import score_weighted
+from sightline.methods._score import Items, score_weighted
 from sightline.model import Layer, Model, Target
 
 
@@ -36,7 +36,8 @@ def ss_cam(
     one[model.channel] = slice(0, 1)
     plane = x[tuple(one)]
 
-    def noisy(mask: Array, channel: int, sample: int) -> Array:
-        return mask + noise * normal(plane, random_state, channel * samples + sample)
+    def noisy(masks: Array, items: Items) -> Array:
+        draws = [normal(plane, random_state, channel * samples + sample) for channel, sample in items]
+        return masks + noise * namespace(x).stack(draws, axis=0)[:, None, ...]
 
     return score_weighted(model, x, target, layer, range(samples), 1 / samples, noisy)

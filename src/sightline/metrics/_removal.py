@@ -56,7 +56,7 @@ def curve(
 
     def kept(points: list[int]) -> np.ndarray:
         gone = ranks[None] < counts[points].reshape(-1, 1, 1, 1)
-        return np.asarray(gone if insert else ~gone, np.float64)
+        return np.asarray(gone if insert else ~gone)
 
     return np.asarray(scores(model, x, target, fill, range(len(counts)), kept)[0].T)
 

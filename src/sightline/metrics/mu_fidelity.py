@@ -54,10 +54,10 @@ def mu_fidelity(
     def removed(k: int) -> np.ndarray:
         count = grid[0] * grid[1]
         picked = np.random.default_rng([random_state, k]).permutation(count) < max(1, round(share * count))
-        return blocks(picked.reshape(grid), size)
+        return np.asarray(blocks(picked.reshape(grid), size, maps) > 0)
 
     def kept(some: list[int]) -> np.ndarray:
-        return 1.0 - np.stack([removed(k) for k in some])[:, None]
+        return ~np.stack([removed(k) for k in some])[:, None]
 
     left = scores(model, x, asked, fill, range(samples), kept)[0]
     whole = to_numpy(model.run(x, target=asked).score)[0].astype(np.float64)

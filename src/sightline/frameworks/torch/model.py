@@ -90,9 +90,13 @@ class TorchModel:
 
     @property
     def free(self) -> int | None:
-        """Bytes that are free on a GPU; None elsewhere."""
+        """Bytes that are free on a GPU, also those that PyTorch keeps for later; None elsewhere."""
         device = device_of(self.module)
-        return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        if device.type != "cuda":
+            return None
+        kept: int = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free) + kept
 
     def places(self, x: torch.Tensor) -> list[Layer]:
         """The layers of the module as one pass of the first image meets them; remembered for the latest inputs."""
