@@ -94,6 +94,7 @@ LAZY = {  # where the array API has no word for it
         ("over_rows", "tensorflow"),
         ("over_rows", "jax"),
         ("_normal_on_device", "torch"),
+        ("_sent", "torch"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import weakref
@@ -175,6 +176,29 @@ def test_a_plain_object_that_a_pass_writes_is_new_in_the_next_one() -> None:
         found = [TorchModel(module).run(x).outputs for _ in range(3)]
     assert all(torch.equal(y, torch.ones(1, 4)) for y in found)
     assert module.log.passes == 0
+
+
+def drop_first(m: Net) -> None:
+    del m.parts["one"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.parts.add_module("three", nn.Sigmoid()),
+        lambda m: setattr(m, "act", nn.Sequential(nn.ReLU())),
+        lambda m: parametrizations.weight_norm(m.conv),  # a layer without parts has some now
+        drop_first,
+        reorder,
+    ],
+)
+def test_the_layers_that_are_remembered_are_those_of_now(change: Callable[[Any], object]) -> None:
+    module = made()
+    before = [layer.name for layer in TorchModel(module).places(image())]
+    assert [layer.name for layer in TorchModel(module).places(image())] == before
+    change(module)
+    after = [layer.name for layer in TorchModel(module).places(image())]
+    assert after == [layer.name for layer in TorchModel(copy.deepcopy(module)).places(image())] != before
 
 
 class Linked(nn.Module):

@@ -178,6 +178,16 @@ def test_what_is_refused(make: Any, precision: str, said: str) -> None:
     assert str(caught.value).count("\n") == 1
 
 
+def test_inside_an_autocast_of_the_callers_everything_is_computed_as_outside() -> None:
+    methods = ["integrated-gradients", "rise", "eigen-cam", "score-cam", "occlusion", "grad-cam", "lrp-epsilon"]
+    few = {"steps": 4, "samples": 4, "window": 8, "stride": 8}
+    plain = explained(net(), methods, **few)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = explained(net(), methods, **few)
+    for one, other in zip(inside, plain, strict=True):
+        np.testing.assert_array_equal(one.map, other.map, err_msg=one.method)
+
+
 def test_the_answer_tells_where_and_how_it_was_computed() -> None:
     told = [sl.explain(model, images()).facts() for model in (net(), net().double(), net().bfloat16())]
     assert [(f["device"], f["precision"], f["layout"]) for f in told] == [

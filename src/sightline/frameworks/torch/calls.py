@@ -52,6 +52,15 @@ def _value(given: Any) -> Any:
     return given.detach() if isinstance(given, torch.nn.Parameter) else given  # the twin's weights end with the pass
 
 
+def loose(given: Any) -> Any:
+    """The same values without their graph: who keeps what an operation in place was given keeps its result, which keeps
+    the graph, which keeps him.
+    """
+    if isinstance(given, torch.Tensor):
+        return given.detach()
+    return type(given)(map(loose, given)) if type(given) in (list, tuple) else given
+
+
 def in_place(func: Func, args: Args, kwargs: Named) -> bool:
     """Whether a call overwrites its input."""
     name = getattr(func, "__name__", "")

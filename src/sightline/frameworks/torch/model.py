@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 import torch
@@ -84,9 +83,13 @@ class TorchModel:
         weights: int = sum(p.nbytes for p in self.module.parameters())
         return max(_MAPPED, weights)
 
-    def held(self) -> AbstractContextManager[None]:
-        """Within it the module is taken to stay as it is; weights that are changed in place are seen all the same."""
-        return held()
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it the module is taken to stay as it is; weights that are changed in place are seen all the same. What
+        is computed between the passes is so in its own precision, also where the caller is inside an autocast.
+        """
+        with held(), casting(device_of(self.module), None):
+            yield
 
     @property
     def free(self) -> int | None:
@@ -221,7 +224,8 @@ def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:
 
 def _first_weight(module: nn.Module) -> torch.Tensor | None:
     """The first parameter or buffer that holds numbers with a fraction: it tells precision and device."""
-    return next((t for t in chain(module.parameters(), module.buffers()) if t.is_floating_point()), None)
+    own = (t for kind in ("_parameters", "_buffers") for part in module.modules() for t in part.__dict__[kind].values())
+    return next((t for t in own if t is not None and t.is_floating_point()), None)
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,33 +17,29 @@ from sightline.frameworks.torch.twin import Seen, twin
 from sightline.layers import is_window, token_grid
 from sightline.model import ATTENTION, Layer
 
-Parts = list[tuple[str, weakref.ref[nn.Module]]]
+Weak = weakref.ref[nn.Module]
+Parts = list[tuple[Weak, list[str], list[Weak | None]]]  # of each module, also of those that have none: their names
 _LAYERS: weakref.WeakKeyDictionary[nn.Module, tuple[Any, Parts, list[Layer]]] = weakref.WeakKeyDictionary()
 
 
 def kept(module: nn.Module, key: Any, meet: Callable[[], list[Layer]]) -> list[Layer]:
     """What `meet` found for the latest `key`, if the module is still made of the same parts; else what it finds now."""
-    parts = _parts(module)
-    known, before, layers = _LAYERS.get(module, (None, [], []))
-    if known != key or not _same(before, parts):
+    known, parts, layers = _LAYERS.get(module, (None, [], []))
+    if known != key or not all(_has_still(whole(), names, parts) for whole, names, parts in parts):
         layers = meet()
-        _LAYERS[module] = key, [(name, weakref.ref(part)) for name, part in parts], layers
+        _LAYERS[module] = key, [_parts(each) for each in module.modules()], layers
     return list(layers)
 
 
-def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """What a module is made of: all modules in it, and their names."""
-    found, waiting = [], [module]
-    while waiting:
-        if children := waiting.pop()._modules:
-            named = [(name, child) for name, child in children.items() if child is not None]
-            found += named
-            waiting += [child for _, child in named]
-    return found
+def _parts(whole: nn.Module) -> tuple[Weak, list[str], list[Weak | None]]:
+    parts = whole._modules
+    return weakref.ref(whole), list(parts), [None if part is None else weakref.ref(part) for part in parts.values()]
 
 
-def _same(before: Parts, now: Sequence[tuple[str, nn.Module]]) -> bool:
-    return len(before) == len(now) and all(a == b and r() is part for (a, r), (b, part) in zip(before, now))
+def _has_still(whole: nn.Module | None, names: list[str], parts: list[Weak | None]) -> bool:
+    """Whether a module has the parts that it had, in the same order."""
+    now = {} if whole is None else whole._modules
+    return whole is not None and list(now) == names and [part and part() for part in parts] == list(now.values())
 
 
 def met(user: nn.Module, given: tuple[int, ...], channel: int, run: Callable[[nn.Module], Any]) -> list[Layer]:

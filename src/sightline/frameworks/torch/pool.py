@@ -35,6 +35,7 @@ class Spare:
     own: tuple[list[Any], Look]  # of the twin, without those that write nothing of their own
     shared: list[Pair]  # what no pass writes: parameters, and the buffers of modules that write nothing
     buffers: list[Pair]  # copied, since a pass may write them
+    single: list[Pair]  # those of one number, which another tensor may equal
     plain: bool = False  # the fields above show every change
     headless: set[Any] = field(default_factory=set)  # the outputs known to end in no softmax or sigmoid
     scripted: bool = False  # a part of it is TorchScript
@@ -136,14 +137,10 @@ def _made(module: nn.Module) -> Spare:
     parts = [old for old, _ in (*pairs, *held) if old is not module]
     quiet, writing = ([pair for pair in pairs if _writes_nothing(pair[1]) == told] for told in (True, False))
     own = [its for _, its in (*writing, *held)]
-    spare = Spare(
-        new,
-        (parts, _look(parts)),
-        _look([module]),
-        (own, _look(own)),
-        [*_tensors(pairs, "_parameters"), *_tensors(quiet, "_buffers")],
-        [*_tensors(writing, "_buffers")],
-    )
+    shared = [*_tensors(pairs, "_parameters"), *_tensors(quiet, "_buffers")]
+    buffers = [*_tensors(writing, "_buffers")]
+    single = [entry for entry in (*shared, *buffers) if entry[2].numel() == 1]
+    spare = Spare(new, (parts, _look(parts)), _look([module]), (own, _look(own)), shared, buffers, single)
     spare.plain = _plain(spare, module) and _renewed(spare)
     spare.modules = unscripted(new)
     spare.scripted = any(isinstance(part, torch.jit.ScriptModule) for part in new.modules())
@@ -209,7 +206,7 @@ def _mirrors(spare: Spare, module: nn.Module) -> bool:
     return (
         _same([module], spare.root)
         and _same(*spare.originals)
-        and all(where.get(name) is t for where, name, t, _ in (*spare.shared, *spare.buffers))
+        and all(where.get(name) is t for where, name, t, _ in spare.single)
     )
 
 

@@ -22,6 +22,7 @@ from sightline.frameworks.torch.calls import (
     call_again,
     in_place,
     inputs,
+    loose,
     params,
     positional,
     pull_of,
@@ -135,11 +136,12 @@ class Watch(TorchFunctionMode):
 
     def _op(self, kind: str, facts: Named, func: Func, args: Args, kwargs: Named, xs: tuple[torch.Tensor, ...]) -> Op:
         overwritten = kind not in WEIGHTED or in_place(func, args, kwargs)  # now, or by what follows
+        values = loose(xs)
 
         def given() -> tuple[torch.Tensor, ...]:
-            return tuple(x.detach().clone() if overwritten else x.detach() for x in xs)
+            return tuple(x.clone() if overwritten else x for x in values)
 
-        op = Op(kind, self.places[-1], given, facts, again(func, kind, args, kwargs))
+        op = Op(kind, self.places[-1], given, facts, again(func, kind, loose(args), kwargs))
         if self.kinds is not None:
             return op
         return replace(
@@ -149,7 +151,7 @@ class Watch(TorchFunctionMode):
             carries=tuple(x.requires_grad or x in self._live for x in xs),
             first=any(x in self._live and x not in self._deep for x in xs),
             before=self._known(xs[0]) if len(xs) == 1 else None,
-            source=(xs, tuple(x._version for x in xs)),
+            source=(xs, tuple(x._version for x in xs)) if kind in WEIGHTED else ((), ()),
         )
 
     def _known(self, x: torch.Tensor) -> Op | None:
