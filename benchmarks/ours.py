@@ -12,6 +12,7 @@ from benchmarks.table import OURS
 from sightline.images import whole
 from sightline.layers import choose_layer
 from sightline.method import METHODS
+from sightline.model import held
 from sightline.params import settle_params
 from sightline.question import Asked, Question
 from sightline.settled import Images
@@ -58,4 +59,9 @@ def _alone(loaded: sl.Loaded, x: Any, family: Family) -> Run:
         settled["layer"] = choose_layer(model.places(x), None)
     x = model.array(x)
     asked = wanted(["top"], (), model.channel, Images(whole(x, model.channel)))[0]
-    return lambda: method.attribute(Question(model, x, asked), x, Asked(), **settled)[0]
+
+    def run() -> Any:
+        with held(model):
+            return method.attribute(Question(model, x, asked), x, Asked(), **settled)[0]
+
+    return run

@@ -20,7 +20,8 @@ from torch import nn
 from sightline.frameworks.torch.twin import Seen, is_plain_object, twin
 
 Fields = dict[str, Any]
-Look = tuple[list[Fields], list[tuple[int, str, Any]]]  # what objects hold; the order of each dictionary in them
+Order = tuple[list[Any] | None, list[tuple[Any, Any]]]  # a dictionary's keys; where others lie inside, and their orders
+Look = tuple[list[Fields], list[tuple[int, str, Order]]]  # what objects hold; the order of the dictionaries in them
 Pair = tuple[Fields, str, torch.Tensor, torch.Tensor]  # where, under which name, the original's tensor, the twin's
 _NOTHING = torch.empty(0)
 
@@ -178,13 +179,17 @@ def _copied(value: Any) -> Any:
     return kind(map(_copied, value)) if kind in (list, set, tuple) and value else value
 
 
-def _order(value: Any) -> list[Any]:
-    """The keys of every dictionary in a value, in their order, to which == is blind; empty where there is none."""
-    kind = type(value)
-    if kind in (dict, OrderedDict):
-        inner = [found for item in value.values() if (found := _order(item))]
-        return [list(value), *inner] if len(value) > 1 or inner else []
-    return [found for item in value if (found := _order(item))] if kind in (list, tuple) else []
+def _order(value: Any) -> Order | None:
+    """The order of a dictionary's keys, to which == is blind, and of those inside a value; None where there are none."""
+    keyed = type(value) in (dict, OrderedDict)
+    items = value.items() if keyed else enumerate(value) if type(value) in (list, tuple) else ()
+    inner = [(at, order) for at, item in items if (order := _order(item))]
+    return (list(value) if keyed else None, inner) if inner or (keyed and len(value) > 1) else None
+
+
+def _in_order(value: Any, order: Order) -> bool:
+    keys, inner = order
+    return (keys is None or list(value) == keys) and all(_in_order(value[at], own) for at, own in inner)
 
 
 def _same(objects: list[Any], look: Look) -> bool:
@@ -193,7 +198,7 @@ def _same(objects: list[Any], look: Look) -> bool:
         alike = [held.__dict__ for held in objects] == fields  # by identity first, so that no tensor is compared
     except (RuntimeError, ValueError, TypeError):  # another tensor or array stands there: its == is no truth value
         return False
-    return alike and all(_order(objects[i].__dict__[key]) == order for i, key, order in orders)
+    return alike and all(_in_order(objects[i].__dict__[key], order) for i, key, order in orders)
 
 
 def _writes_nothing(module: nn.Module) -> bool:
