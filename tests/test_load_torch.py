@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import sightline as sl
 from sightline.arrays import beside, like
+from sightline.frameworks import torch as frameworks_torch
 from sightline.frameworks.torch import TorchModel, place
 from sightline.labels import imagenet
 
@@ -313,6 +315,16 @@ def test_devices(mine: str) -> None:
     assert sl.load(f"{mine}:net", device="cpu").name == "my_nets:net"
     for device in ("gpu", "cuda:99", ""):
         assert "device" in error_of(sl.ModelError, f"{mine}:net", device=device).given
+
+
+@pytest.mark.parametrize(("gibibytes", "expected"), [(1, 8), (8, 32), (11, 32), (24, 64), (80, 128), (141, 128)])
+def test_a_pass_takes_as_many_images_as_the_card_has_quarters_of_a_gibibyte(
+    monkeypatch: pytest.MonkeyPatch, gibibytes: int, expected: int
+) -> None:
+    card = SimpleNamespace(total_memory=gibibytes * 2**30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    assert frameworks_torch._images_in_a_pass(torch.device("cuda:1")) == expected
+    assert frameworks_torch._images_in_a_pass(torch.device("cpu")) == 8
 
 
 def test_labels_of_a_file(trained: nn.Module, tmp_path: Path) -> None:
