@@ -280,7 +280,7 @@ def test_what_was_held_is_free_afterwards_also_after_an_error() -> None:
         answer(module)
         raise ZeroDivisionError
     (spare,) = pool._SPARES[module]
-    assert all(ours.numel() == 0 for _, _, _, ours in spare.shared)
+    assert all(ours.numel() == 0 for _, ours in spare.weights)
     assert pool._HELD.get() is None
 
 

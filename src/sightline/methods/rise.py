@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from sightline.arrays import Array, bilinear, like, namespace, to_numpy
+from sightline.arrays import Array, at_least_float32, bilinear, like, namespace, to_numpy
 from sightline.hiding import check_share, hidden, size_of
 from sightline.method import Checks, Count, Size, method
 from sightline.methods._sampling import Estimate, Samples, error_of_mean, rounds, settled
@@ -87,8 +87,8 @@ def _masks(some: list[int], x: Array, size: tuple[int, int], cells: int, keep: f
         bilinear(cells, (cells + 1) * side)[shift[:, None] + np.arange(length)]
         for side, shift, length in zip(sides, shifts, size)
     )
-    xp = namespace(x)
-    masks = xp.matmul(xp.matmul(like(rows, x), like(grids, x)), like(np.moveaxis(columns, 1, 2), x))
+    xp, wide = namespace(x), at_least_float32(x[:1, ...])
+    masks = xp.matmul(xp.matmul(like(rows, wide), like(grids, wide)), like(np.moveaxis(columns, 1, 2), wide))
     return masks[:, None, ...]
 
 

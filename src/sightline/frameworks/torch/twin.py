@@ -114,7 +114,12 @@ def _function(function: types.FunctionType, seen: Seen) -> types.FunctionType:
 
 
 def _partial(value: functools.partial[Any], seen: Seen) -> functools.partial[Any]:
-    return functools.partial(_rebuilt(value.func, seen), *_rebuilt(value.args, seen), **_rebuilt(value.keywords, seen))
+    old = (value.func, *value.args, *value.keywords.values())
+    func, *new = (_rebuilt(item, seen) for item in old)
+    if func is value.func and all(a is b for a, b in zip(new, old[1:])):
+        return value  # the user's own, whatever becomes of its keywords
+    args, rest = new[: len(value.args)], new[len(value.args) :]
+    return functools.partial(func, *args, **dict(zip(value.keywords, rest)))
 
 
 def _reference(value: weakref.ref[Any], seen: Seen) -> weakref.ref[Any]:
