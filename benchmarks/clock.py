@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
 import time
@@ -74,6 +75,8 @@ def costs(
         timed(contender.warm or contender.run)
     for part in {id(part): part for contender in contenders.values() for part in contender.limit}.values():
         timed(part.run)  # a compiler's first pass is no pass
+    gc.collect()
+    gc.freeze()  # else Python's collector walks through all libraries in the time of whoever runs when that is due
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
     start, done = time.perf_counter(), 0
     while done < (least if BUDGET >= 1 else 1) or (

@@ -47,7 +47,8 @@ and by the peers alike), "ms" the shortest time, "cost / sightline" the ratio ov
 call. The row "the limit" is a bare pass measured so against itself: how far it lies from 1.00 is what this machine's
 noise leaves of the second digit. "sightline" is the whole `explain()`, from the input to the map and the facts on the
 host; "the method alone" starts from the model's own arrays, and leaves the attribution on the model's device, as the
-peers do. The weights are random; they do not change the work. Heavy models have but one or two rounds.
+peers do. The weights are random; they do not change the work. Heavy models have but one or two rounds. What was there
+before the first round is frozen, so that Python's collector does not walk through all libraries in someone's time.
 
 - The F beside the FB or F of a method of many passes is the image itself, which tells the top class or the whole score,
   and for integrated gradients both ends of the path, without which the residual is not known. The peers are told the
