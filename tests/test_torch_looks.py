@@ -1,4 +1,4 @@
-"""What hides its changes from a look, and what a pass writes where it should not, are followed and kept apart all the same."""
+"""What hides its changes from a look, and what a pass writes where it should not, is followed all the same."""
 
 from __future__ import annotations
 
