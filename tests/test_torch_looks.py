@@ -128,6 +128,55 @@ def test_what_a_pass_writes_into_the_buffers_of_a_part_is_not_there_in_the_next_
     assert snapshot(module) == left
 
 
+class Shallower(nn.Module):
+    """A net that goes through as many of its parts as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts, self.head = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1) for _ in range(2)), nn.Linear(3, 5)
+        self.depth = 2
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for part in self.parts[: self.depth]:
+            x = part(x)
+        return self.head(x.mean((2, 3)))
+
+
+def test_the_layers_are_those_of_a_pass_with_the_fields_of_now() -> None:
+    model = TorchModel(made(Shallower))
+    assert [layer.name for layer in model.places(image())][-2:] == ["parts.1", "head"]
+    model.module.depth = 1
+    assert [layer.name for layer in model.places(image())][-2:] == ["parts.0", "head"]
+
+
+class Counting(nn.Module):
+    """Notes in a list of its own what it has seen, so that no twin of it serves twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.seen = nn.Linear(3, 5), [0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(x))
+        PASSES.append(len(x))
+        return self.head(x.mean((2, 3)))
+
+
+PASSES: list[int] = []
+
+
+def test_the_layers_of_a_model_that_writes_its_fields_are_met_once() -> None:
+    model = TorchModel(made(Counting))
+    model.run(image())
+    names = [layer.name for layer in model.places(image())]
+    PASSES.clear()
+    for _ in range(3):
+        model.run(image())
+        assert [layer.name for layer in model.places(image())] == names
+    assert PASSES == [2, 2, 2]
+    assert model.module.seen == [0]
+
+
 def test_a_hook_of_the_backward_pass_writes_nothing_of_the_users() -> None:
     module = made()
     module.conv.register_buffer("seen", torch.zeros((), dtype=torch.float64))

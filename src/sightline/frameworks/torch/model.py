@@ -18,7 +18,7 @@ from sightline.frameworks.torch.entrance import entered
 from sightline.frameworks.torch.outputs import by_image, choose, chosen, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.places import kept, met
-from sightline.frameworks.torch.pool import Spare, borrowed, held
+from sightline.frameworks.torch.pool import WRITING, Spare, borrowed, held
 from sightline.frameworks.torch.precision import casting, checked, tensor_float, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped
@@ -102,7 +102,9 @@ class TorchModel:
         return int(free) + kept
 
     def places(self, x: torch.Tensor) -> list[Layer]:
-        """The layers of the module as one pass of the first image meets them; remembered for the latest inputs."""
+        """The layers of the module as one pass of the first image meets them; remembered for the latest inputs, with a twin
+        that shows every change of the module, else as long as this has the same parts.
+        """
         others = tuple((name, tuple(value.shape)) for name, value in self.others.items())
         key = (self.input, tuple(x.shape[1:]), others)
         images = x if self.others else x[:1]
@@ -112,7 +114,13 @@ class TorchModel:
             layers = met(self.module, tuple(images.shape), self.channel, run)
             return without_dead_grids(replace(self, precision=None), images, layers)
 
-        return kept(self.module, key, meet)
+        with borrowed(self.module) as spare:
+            known, _ = spare.layers
+        if not spare.plain or self.module in WRITING:
+            return kept(self.module, key, meet)
+        if known != key:
+            spare.layers = key, meet()
+        return list(spare.layers[1])
 
     def parameters(self, x: torch.Tensor) -> list[tuple[str, tuple[Place, ...]]]:
         """Every module with parameters of its own, and their places, in the order in which a pass of `x` enters them."""

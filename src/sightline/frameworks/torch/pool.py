@@ -15,8 +15,10 @@ from torch import nn
 
 from sightline.frameworks.torch.looks import HOOKS, Look, look, same, seen_to_change
 from sightline.frameworks.torch.twin import Seen, is_plain_object, twin
+from sightline.model import Layer
 
 Pair = tuple[torch.Tensor, torch.Tensor]  # the original's tensor, the twin's
+Tensors = tuple[torch.Tensor, ...]
 _NOTHING = torch.empty(0)
 
 
@@ -29,18 +31,23 @@ class Spare:
     root: Look
     own: tuple[list[Any], Look]  # of the twin, without those that write nothing of their own
     weights: list[Pair]
-    buffers: list[list[Pair]]  # of one type on one device: copied in one go, since a pass may write them
+    buffers: list[
+        tuple[Tensors, Tensors]
+    ]  # theirs and its own, of one type: copied in one go, since a pass may write them
     places: list[tuple[dict[str, Any], str, torch.Tensor]]  # of the twin's buffers, since a pass may put others there
     plain: bool = False  # the fields above show every change
     headless: set[Any] = field(default_factory=set)  # the outputs known to end in no softmax or sigmoid
     scripted: bool = False  # a part of it is TorchScript
     modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
     compiled: Any = None  # the module as torch.compile gives it, once it was asked for
+    layers: tuple[Any, list[Layer]] = (None, [])  # that a pass meets, and of which input
     unwritten: set[str] = field(default_factory=set)  # the places whose values no operation in place was seen to follow
     clean: bool = True  # nothing was changed that a hook's removal does not mend
 
 
 _SPARES: weakref.WeakKeyDictionary[nn.Module, list[Spare]] = weakref.WeakKeyDictionary()
+WRITING: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Modules whose passes were seen to write their own fields, so that no twin of theirs serves twice."""
 _LOCK = threading.Lock()
 _HELD: ContextVar[dict[nn.Module, Spare] | None] = ContextVar("_HELD", default=None)
 
@@ -53,11 +60,14 @@ def borrowed(module: nn.Module) -> Iterator[Spare]:
     if spare is None or not _refreshed(spare):
         spare = _take(module) or _made(module)
     yield spare
-    if spare.clean and spare.plain and same(*spare.own):
-        if kept is not None:
-            kept[module] = spare
-        else:
-            _give_back(module, spare)
+    if not (spare.clean and spare.plain):
+        return
+    if not same(*spare.own):
+        WRITING.add(module)
+    elif kept is not None:
+        kept[module] = spare
+    else:
+        _give_back(module, spare)
 
 
 @contextmanager
@@ -109,11 +119,11 @@ def _renewed(spare: Spare) -> bool:
             ours.data = theirs.data
     except RuntimeError:  # a weight has become a tensor of another kind
         return False
-    return all(_fits(*pair) for group in spare.buffers for pair in group) and _refreshed(spare)
+    return all(_kinds(theirs) == _kinds(ours) for theirs, ours in spare.buffers) and _refreshed(spare)
 
 
-def _fits(theirs: torch.Tensor, ours: torch.Tensor) -> bool:
-    return (theirs.dtype, theirs.shape, theirs.device) == (ours.dtype, ours.shape, ours.device)
+def _kinds(tensors: Tensors) -> tuple[Any, ...]:
+    return {t.dtype for t in tensors}, {t.device for t in tensors}, [t.shape for t in tensors]
 
 
 def _refreshed(spare: Spare) -> bool:
@@ -122,9 +132,8 @@ def _refreshed(spare: Spare) -> bool:
         for fields, name, ours in spare.places:
             fields[name] = ours
         with torch.no_grad():
-            for group in spare.buffers:
-                originals, copies = zip(*group)
-                torch._foreach_copy_(copies, originals)
+            for theirs, copies in spare.buffers:
+                torch._foreach_copy_(copies, theirs)
     except RuntimeError:
         return False
     return True
@@ -138,13 +147,8 @@ def _made(module: nn.Module) -> Spare:
     parts = [old for old, _ in (*pairs, *plain) if old is not module]
     own = [its for _, its in (*pairs, *plain) if not _writes_nothing(its)]
     places = [(its._buffers, name, b) for _, its in pairs for name, b in its._buffers.items() if b is not None]
-    buffers: dict[Any, list[Pair]] = {}
-    for pair in _tensors(pairs, "_buffers"):
-        buffers.setdefault((pair[1].dtype, pair[1].device), []).append(pair)
-    weights = [*_tensors(pairs, "_parameters")]
-    spare = Spare(
-        new, (parts, look(parts)), look([module]), (own, look(own, HOOKS)), weights, [*buffers.values()], places
-    )
+    weights, buffers = [*_tensors(pairs, "_parameters")], _of_one_type(_tensors(pairs, "_buffers"))
+    spare = Spare(new, (parts, look(parts)), look([module]), (own, look(own, HOOKS)), weights, buffers, places)
     spare.plain = _plain(spare, module)
     spare.modules = unscripted(new)
     spare.scripted = any(isinstance(part, torch.jit.ScriptModule) for part in new.modules())
@@ -161,6 +165,13 @@ def _tensors(pairs: Iterable[tuple[nn.Module, nn.Module]], kind: str) -> Iterato
     for old, its in pairs:
         ours = its.__dict__[kind]
         yield from ((value, ours[name]) for name, value in old.__dict__[kind].items() if value is not None)
+
+
+def _of_one_type(pairs: Iterable[Pair]) -> list[tuple[Tensors, Tensors]]:
+    groups: dict[Any, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault((pair[1].dtype, pair[1].device), []).append(pair)
+    return [(tuple(theirs for theirs, _ in group), tuple(ours for _, ours in group)) for group in groups.values()]
 
 
 def _writes_nothing(part: Any) -> bool:
