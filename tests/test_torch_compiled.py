@@ -54,6 +54,27 @@ def test_maps_are_those_of_the_model_itself(graphs: list[int]) -> None:
         )
 
 
+class Whole(nn.Module):
+    """A model of a class of the user's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = net()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x) + 1
+
+
+def test_a_model_of_the_users_own_is_compiled_once(graphs: list[int]) -> None:
+    model, x = Whole().eval(), torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    counts = []
+    for _ in range(4):
+        sl.explain(model, x, method="gradient", target=1, compile=True)
+        counts.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert counts[1:] == counts[1:2] * 3
+    assert len(graphs) == 3  # the first call looks whether there is a head
+
+
 def test_a_training_step_is_seen_and_the_compiled_twin_is_kept(graphs: list[int]) -> None:
     model, x = net(), torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     sl.explain(model, x, method="gradient", target=1)

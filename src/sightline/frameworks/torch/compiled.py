@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sightline.errors import ModelError
+from sightline.frameworks.torch.looks import HOOKS, look
 from sightline.frameworks.torch.pool import Spare
 
 BACKEND = "inductor"
@@ -21,6 +22,7 @@ def compiled(spare: Spare) -> Callable[..., Any]:
     """The twin, compiled when it is first called and kept with it; ModelError where that fails."""
     if spare.compiled is None:
         spare.compiled = torch.compile(spare.module, backend=BACKEND, dynamic=True)
+        spare.own = spare.own[0], look(spare.own[0], HOOKS)  # torch notes in the module that it was compiled
     inner = spare.compiled
 
     def call(*args: Any, **kwargs: Any) -> Any:

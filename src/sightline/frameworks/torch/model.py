@@ -232,7 +232,7 @@ def _usable_target(target: Target | Callable[..., Any]) -> Callable[..., Any]:
 
 def _first_weight(module: nn.Module) -> torch.Tensor | None:
     """The first parameter or buffer that holds numbers with a fraction: it tells precision and device."""
-    own = (t for kind in ("_parameters", "_buffers") for part in module.modules() for t in part.__dict__[kind].values())
+    own = (t for kind in ("_parameters", "_buffers") for part in module.modules() for t in getattr(part, kind).values())
     return next((t for t in own if t is not None and t.is_floating_point()), None)
 
 

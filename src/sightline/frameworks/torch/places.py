@@ -32,13 +32,13 @@ def kept(module: nn.Module, key: Any, meet: Callable[[], list[Layer]]) -> list[L
 
 
 def _parts(whole: nn.Module) -> tuple[Weak, list[str], list[Weak | None]]:
-    parts = whole._modules
+    parts = dict(whole._modules.items())  # TorchScript has a container of its own
     return weakref.ref(whole), list(parts), [None if part is None else weakref.ref(part) for part in parts.values()]
 
 
 def _has_still(whole: nn.Module | None, names: list[str], parts: list[Weak | None]) -> bool:
     """Whether a module has the parts that it had, in the same order."""
-    now = {} if whole is None else whole._modules
+    now = {} if whole is None else dict(whole._modules.items())
     return whole is not None and list(now) == names and [part and part() for part in parts] == list(now.values())
 
 
