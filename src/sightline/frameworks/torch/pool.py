@@ -31,9 +31,7 @@ class Spare:
     root: Look
     own: tuple[list[Any], Look]  # of the twin, without those that write nothing of their own
     weights: list[Pair]
-    buffers: list[
-        tuple[Tensors, Tensors]
-    ]  # theirs and its own, of one type: copied in one go, since a pass may write them
+    buffers: list[tuple[Tensors, Tensors]]  # of one type each: copied in one go, since a pass may write them
     places: list[tuple[dict[str, Any], str, torch.Tensor]]  # of the twin's buffers, since a pass may put others there
     plain: bool = False  # the fields above show every change
     headless: set[Any] = field(default_factory=set)  # the outputs known to end in no softmax or sigmoid
