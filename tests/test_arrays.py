@@ -15,7 +15,6 @@ from sightline.arrays import (
     beside,
     like,
     logsumexp,
-    mixed,
     normal,
     over_rows,
     resize,
@@ -23,6 +22,7 @@ from sightline.arrays import (
     to_numpy,
     top_eigenvector,
 )
+from sightline.hiding import mixed
 
 FRAMEWORKS = ("none", "torch", "keras-tensorflow", "keras-jax", "keras-torch")
 if FRAMEWORK != "none":

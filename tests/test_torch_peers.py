@@ -150,16 +150,20 @@ def test_in_float32_a_batch_gives_what_each_image_gives(trained: nn.Module, asse
 @pytest.mark.assets
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_mobilenet_equals_captum_but_for_relu6(trained: nn.Module, assets: Path) -> None:
-    """Captum's guided backprop bends nn.ReLU alone; this net has only ReLU6, so that it gives the plain gradient."""
+    """Captum's guided backprop bends nn.ReLU alone; this net has only ReLU6, so that it gives the plain gradient.
+
+    In float64: in float32 its batch norms are folded, and gates that rounding opens or shuts move the gradient by 1e-2.
+    """
+    trained = copy.deepcopy(trained).double()
     image = Image.open(assets / "images" / "cat.png").convert("RGB").resize((224, 224))
-    x = torch.as_tensor(np.asarray(image) / 127.5 - 1).movedim(-1, 0)[None].float()
+    x = torch.as_tensor(np.asarray(image) / 127.5 - 1).movedim(-1, 0)[None]
     gradient = theirs(trained, x, "Saliency", abs=False)
     largest = gradient.abs().max()
-    assert (ours(trained, x, "gradient") - gradient).abs().max() <= 1e-5 * largest
-    assert (theirs(trained, x, "GuidedBackprop") - gradient).abs().max() <= 1e-5 * largest
+    assert (ours(trained, x, "gradient") - gradient).abs().max() <= 1e-9 * largest
+    assert (theirs(trained, x, "GuidedBackprop") - gradient).abs().max() <= 1e-9 * largest
     assert (ours(trained, x, "guided-backprop") - gradient).abs().max() > 0.1 * largest
     cam = theirs(trained, x, "LayerGradCam", "features.18", relu_attributions=True)[:, 0]
-    assert (ours(trained, x, "grad-cam", layer="features.18") - cam).abs().max() <= 1e-5 * cam.abs().max()
+    assert (ours(trained, x, "grad-cam", layer="features.18") - cam).abs().max() <= 1e-9 * cam.abs().max()
     window = {"sliding_window_shapes": (3, 80, 80), "strides": (3, 72, 72), "baselines": 0}
-    fall = theirs(trained, x, "Occlusion", **window)[:, 0]
-    assert (ours(trained, x, "occlusion", window=80, stride=72) - fall).abs().max() <= 1e-5 * fall.abs().max()
+    fall = theirs(trained, x, "Occlusion", **window)[:, 0]  # which Captum adds up in float32
+    assert (ours(trained, x, "occlusion", window=80, stride=72) - fall).abs().max() <= 1e-7 * fall.abs().max()

@@ -103,13 +103,6 @@ def tile(a: Array, times: int) -> Array:
     return a if times == 1 else namespace(a).concat([a] * times, axis=0)
 
 
-def mixed(share: Array, a: Array, b: Array) -> Array:
-    """`a` where `share` is 1, `b` where it is 0, and between them in proportion; all spread over each other."""
-    if hasattr(b, "lerp") and share.dtype == a.dtype == b.dtype:  # torch: in one go
-        return b.lerp(a, share)
-    return share * a + (1 - share) * b
-
-
 def relu(a: Array) -> Array:
     """The positive part of `a`."""
     if hasattr(a, "clamp"):  # torch: one pass over the memory, where a maximum needs zeros to compare with

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from sightline.arrays import Array, like, mixed, namespace, sides, to_numpy
+from sightline.arrays import Array, like, namespace, sides, to_numpy
+from sightline.eager import fused
 from sightline.errors import MethodError
 from sightline.model import Model, Target
 from sightline.stream import stream
@@ -30,6 +31,14 @@ def check_share(name: str, value: float) -> None:
     """Raise MethodError for what is not between 0 and 1."""
     if not 0 < value < 1:
         raise MethodError(f"{name}={value!r} was given; expected a share between 0 and 1.", "Give one such as 0.5.")
+
+
+@fused
+def mixed(share: Array, a: Array, b: Array) -> Array:
+    """`a` where `share` is 1, `b` where it is 0, and between them in proportion; all spread over each other."""
+    if hasattr(b, "lerp") and share.dtype == a.dtype == b.dtype:  # torch: in one go
+        return b.lerp(a, share)
+    return share * a + (1 - share) * b
 
 
 def blend(model: Model, x: Array, baseline: Array, masks: Array) -> Array:

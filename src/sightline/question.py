@@ -169,7 +169,9 @@ class Question:
         """What is explained, (k, n)."""
         if self._score is None and self.target().place is not None:
             self._score = self.model.run(self.x, target=self.target()).score
-        return self.target()(self.outputs) if self._score is None else self._score
+        if self._score is None:
+            self._score = self.target()(self.outputs)
+        return self._score
 
     def _known(self) -> Settled:
         if self._settled is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sightline.arrays import Array, at_least_float32, beside, like, logsumexp, namespace, over_rows, to_numpy
+from sightline.eager import on_host
 from sightline.errors import ModelError, TargetError
 from sightline.model import Target
 
@@ -16,6 +17,7 @@ HEADS = ("softmax", "sigmoid", NO_HEAD := "none")  # what a caller may tell of s
 NOTHING = -(2**30)  # a pick that no class and no rank answers to
 
 
+@on_host
 def picked(outputs: Array, picks: Array, signs: Array) -> Array:
     """Scores (k, n): the sum of what `picks` (n, k, terms) names in `outputs` (n, classes), each with its sign.
 
@@ -32,6 +34,7 @@ def picked(outputs: Array, picks: Array, signs: Array) -> Array:
     return xp.permute_dims(xp.sum(terms, axis=(-2, -1)), (1, 0))
 
 
+@on_host
 def picked_top(outputs: Array, picks: Array, signs: Array) -> Array:
     """`picked` of classes and of the highest class alone, which needs no sorting."""
     check_classes(outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sightline.arrays import Array, namespace, relu, to_numpy
+from sightline.eager import on_host
 from sightline.errors import TargetError
 from sightline.model import Layer, Model, Target, Trace
 from sightline.scores import classes
@@ -22,6 +23,7 @@ def recorded(model: Model, x: Array, target: Target, layer: Layer) -> tuple[Arra
     return layer.spatial(value), model.run(x, target=target).score
 
 
+@on_host
 def weighed(weights: Array, features: Array) -> Array:
     """Sum of the channels, each by its weight (..., 1, 1, channels) or cell by cell, where it is positive."""
     return relu(namespace(features).sum(weights * features, axis=-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sightline.arrays import Array, at_least_float32, namespace, top_eigenvector, transposed
+from sightline.eager import on_host
 
 
 def cells(features: Array) -> Array:
@@ -11,6 +12,7 @@ def cells(features: Array) -> Array:
     return namespace(features).reshape(at_least_float32(features), (*shape[:-3], shape[-3] * shape[-2], shape[-1]))
 
 
+@on_host
 def first_component(matrix: Array) -> Array:
     """Matrices (..., cells, channels) projected onto their first right singular vector: (..., cells), sign open."""
     xp = namespace(matrix)
@@ -27,6 +29,7 @@ def root(value: Array) -> Array:
     return xp.sqrt(xp.maximum(value, xp.zeros_like(value)))
 
 
+@on_host
 def signed(component: Array, matrix: Array) -> Array:
     """`component` (..., cells) with the sign that lets it grow with the sum of the channels (inner product >= 0)."""
     xp = namespace(component)

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from sightline.arrays import Array, at_least_float32, bilinear, like, namespace, to_numpy
+from sightline.eager import on_host
 from sightline.hiding import check_share, hidden, size_of
 from sightline.method import Checks, Count, Size, method
 from sightline.methods._sampling import Estimate, Samples, error_of_mean, rounds, settled
@@ -53,18 +54,26 @@ def _estimates(
     samples: int,
     tolerance: float | None,
 ) -> Iterator[Estimate]:
-    xp, size = namespace(x), size_of(model, x)
-    plain: Array = 0.0
-    squared: Array = 0.0
+    size = size_of(model, x)
+    sums: Array = 0.0
     for items in rounds(samples, tolerance):
         for masks, score in hidden(model, x, target, baseline, items, draw):
-            flat, scores = xp.reshape(masks, (masks.shape[0], -1)), xp.moveaxis(score, 1, 2)
-            powers = xp.stack([xp.ones_like(scores), scores, scores * scores], axis=0)
-            plain = plain + xp.matmul(powers, xp.concat([xp.ones_like(flat[:, :1]), flat], axis=1))
-            squared = squared + xp.matmul(powers, flat * flat)
-        found, error = _centred(to_numpy(plain).astype(np.float64), to_numpy(squared).astype(np.float64), items.stop)
+            sums = sums + _products(masks, score)
+        plain, squared = to_numpy(sums).astype(np.float64)
+        found, error = _centred(plain, squared[..., 1:], items.stop)
         shape = (*found.shape[:2], *size)
         yield items.stop, found.reshape(shape) / keep, error.reshape(shape) / keep, {}
+
+
+@on_host
+def _products(masks: Array, score: Array) -> Array:
+    """Sums (2, 3, k, n, 1 + pixels) of the scores' powers 0 to 2 by the masks, led by a one, and by their squares."""
+    xp = namespace(masks)
+    flat, scores = xp.reshape(masks, (masks.shape[0], -1)), xp.moveaxis(score, 1, 2)
+    powers = xp.stack([xp.ones_like(scores), scores, scores * scores], axis=0)
+    alone = xp.sum(powers, axis=-1, keepdims=True)
+    each = [xp.concat([alone, xp.matmul(powers, some)], axis=-1) for some in (flat, flat * flat)]
+    return xp.stack(each, axis=0)
 
 
 def _centred(plain: np.ndarray, squared: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -87,9 +96,14 @@ def _masks(some: list[int], x: Array, size: tuple[int, int], cells: int, keep: f
         bilinear(cells, (cells + 1) * side)[shift[:, None] + np.arange(length)]
         for side, shift, length in zip(sides, shifts, size)
     )
-    xp, wide = namespace(x), at_least_float32(x[:1, ...])
-    masks = xp.matmul(xp.matmul(like(rows, wide), like(grids, wide)), like(np.moveaxis(columns, 1, 2), wide))
-    return masks[:, None, ...]
+    wide = at_least_float32(x[:1, ...])
+    return _enlarged(like(rows, wide), like(grids, wide), like(np.moveaxis(columns, 1, 2), wide))
+
+
+@on_host
+def _enlarged(rows: Array, grids: Array, columns: Array) -> Array:
+    xp = namespace(grids)
+    return xp.matmul(xp.matmul(rows, grids), columns)[:, None, ...]
 
 
 def _drawn(rng: np.random.Generator, cells: int, keep: float, sides: list[int]) -> tuple[np.ndarray, int, int]:

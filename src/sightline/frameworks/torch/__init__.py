@@ -27,11 +27,7 @@ def adapt(
     input: str | None = None,
     output: str | int | None = None,
 ) -> TorchModel:
-    """`model` behind the seam; see `sightline.load`. ModelError where its weights are not there yet."""
-    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
-        raise ModelError(
-            "a lazy model without weights was given.", "Run it once on an input of its own, then explain it."
-        )
+    """`model` behind the seam; see `sightline.load`."""
     given = {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in (inputs or {}).items()}
     others = {name: torch.as_tensor(value) for name, value in given.items()}  # a copy has no negative strides
     return TorchModel(model, others, input, output, chunk=_images_in_a_pass(device_of(model)))

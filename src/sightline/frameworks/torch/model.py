@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,10 +15,11 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.torch.compiled import NOTE, compiled
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
+from sightline.frameworks.torch.folds import folded
 from sightline.frameworks.torch.outputs import by_image, choose, chosen, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.places import kept, met
-from sightline.frameworks.torch.pool import WRITING, Spare, borrowed, held
+from sightline.frameworks.torch.pool import FOLDING, WRITING, Spare, borrowed, held, looked_at
 from sightline.frameworks.torch.precision import casting, checked, tensor_float, told
 from sightline.frameworks.torch.replay import Memory, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped
@@ -63,6 +64,8 @@ class TorchModel:
         """Where and how passes are computed, for the answer."""
         own = _first_weight(self.module)
         layout = "channels_last" if self.channels_last else "contiguous"
+        if self.module in FOLDING and not (self.precision or self.compiles):
+            layout += ", batch norms folded"
         precision = told(self.precision or (torch.get_default_dtype() if own is None else own.dtype))
         rounded = "" if self.precision else tensor_float(own)
         return {"device": str(device_of(self.module)), "precision": precision + rounded, "layout": layout}
@@ -114,7 +117,7 @@ class TorchModel:
             layers = met(self.module, tuple(images.shape), self.channel, run)
             return without_dead_grids(replace(self, precision=None), images, layers)
 
-        with borrowed(self.module) as spare:
+        with looked_at(self.module) as spare:
             known, _ = spare.layers
         if not spare.plain or self.module in WRITING:
             return kept(self.module, key, meet)
@@ -171,6 +174,12 @@ class TorchModel:
         with self._casting():
             return remember(self.module, x, place, self.precision, run)
 
+    def _folded(self, spare: Spare, taps: Taps, kinds: frozenset[str] | None) -> AbstractContextManager[None]:
+        """Batch norms in the convolutions before them, where the pass is as the model is and no `kinds` are to be seen."""
+        if spare.folds is None or self.precision or self.compiles:
+            return nullcontext()
+        return folded(spare.folds, taps.paths, kinds)
+
     def _casting(self) -> AbstractContextManager[Any]:
         return casting(device_of(self.module), self.precision)
 
@@ -180,10 +189,13 @@ class TorchModel:
         """The outputs before the head, its kind, and notes; with neither a head nor a rule no function mode is on."""
         if rule is None and self.output in spare.headless and not taps.attention:
             inner = compiled(spare) if self.compiles and not taps.inside else spare.module
-            given = self._call(spare.module, taps.tap("", x), images, inner)
+            with self._folded(spare, taps, frozenset()):
+                given = self._call(spare.module, taps.tap("", x), images, inner)
             outputs, head = choose(given, self.output), ""
         else:
-            with Watch(rule) as watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)):
+            watch = Watch(rule)
+            folding = self._folded(spare, taps, watch.kinds if rule else frozenset())
+            with watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)), folding:
                 given = self._call(spare.module, watch.start(taps.tap("", x)), images)
             outputs, head = watch.before_head(choose(given, self.output))
             if not head and not (watch.met_head and taps.inside):

@@ -23,7 +23,8 @@ Seen = dict[int, tuple[Any, Any]]  # id -> (twin, original); the original is hel
 
 
 def twin(module: nn.Module, seen: Seen | None = None) -> nn.Module:
-    """`module` in evaluation mode around the same storage; ModelError if it is TorchScript left in training.
+    """`module` in evaluation mode around the same storage; ModelError if it is TorchScript left in training, or has no
+    weights yet.
 
     Parameters ask for no gradient and share `.data`, so that an optimiser's step meanwhile raises nothing; other tensors
     are copied, because a forward pass may write them. `seen` is filled with each original's twin.
@@ -54,6 +55,10 @@ def _keep(value: Any, new: Any, seen: Seen) -> Any:
 def _tensor(tensor: torch.Tensor) -> torch.Tensor:
     if not isinstance(tensor, nn.Parameter):
         return tensor.detach().clone()
+    if isinstance(tensor, nn.UninitializedParameter):
+        raise ModelError(
+            "a lazy model without weights was given.", "Run it once on an input of its own, then explain it."
+        )
     return nn.Parameter(tensor.detach().clone() if tensor.is_inference() else tensor.data, requires_grad=False)
 
 
