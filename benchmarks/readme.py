@@ -17,7 +17,7 @@ SHOWN = (
         for m in ("gradient", "guided-backprop", "grad-cam", "eigen-cam", "integrated-gradients", "smoothgrad")
     ),
     *((RESNET, m) for m in ("rise", "occlusion", "ablation-cam", "ten methods x five classes")),
-    ("torch mobilenet_v2", "score-cam"),
+    *(("torch mobilenet_v2", m) for m in ("gradient", "grad-cam", "integrated-gradients", "occlusion", "score-cam")),
     *((KERAS, m) for m in ("gradient", "grad-cam", "smoothgrad")),
 )
 

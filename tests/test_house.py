@@ -19,6 +19,7 @@ ORDER = (
     *(
         "errors",
         "arrays",
+        "eager",
         "model",
         "machine",
         "memory",
@@ -95,7 +96,8 @@ LAZY = {  # where the array API has no word for it
         ("over_rows", "jax"),
         ("_normal_on_device", "torch"),
         ("_sent", "torch"),
-    }
+    },
+    "eager.py": {("_compiled", "tensorflow")},
 }
 
 

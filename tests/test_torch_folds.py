@@ -102,6 +102,8 @@ def test_the_answer_tells_it() -> None:
     assert e.facts()["layout"] == "channels_last, batch norms folded"
     e = sl.explain(made(), image(1), method="gradient", precision="bfloat16")
     assert e.facts()["layout"] == "channels_last"
+    e = sl.explain(made().double(), image(1).double(), method="gradient")
+    assert e.facts()["layout"] == "contiguous"
 
 
 def test_whoever_walks_through_a_chain_himself_gets_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:

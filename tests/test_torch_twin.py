@@ -17,6 +17,7 @@ from torch import nn
 
 import sightline as sl
 from nets import ON_CONVOLUTIONS, snapshot
+from sightline.errors import ModelError
 from sightline.frameworks.torch import TorchModel
 from sightline.method import METHODS
 from sightline.model import Target
@@ -296,3 +297,11 @@ def test_torchvision_in_training_mode(name: str) -> None:
     given = given["out"] if "/" in name else given
     (gradient,) = torch.autograd.grad(given.flatten(1)[:, 0].sum(), [leaf])
     assert (grads[0] - gradient).abs().max() <= 1e-5 * gradient.abs().max()
+
+
+def test_a_model_whose_weights_are_not_there_yet_is_refused() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(2))
+    with pytest.raises(ModelError, match="a lazy model without weights was given"):
+        sl.explain(model, torch.rand(1, 3, 6, 6), method="gradient")
+    model(torch.rand(1, 3, 6, 6))
+    assert sl.explain(model, torch.rand(1, 3, 6, 6), method="gradient").map.shape == (1, 6, 6)

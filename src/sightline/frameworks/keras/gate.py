@@ -22,7 +22,7 @@ from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
 from sightline.frameworks.keras.backs import as_back, given_again
-from sightline.model import Back, Edit, Instead, Op, Place, Rule, Through
+from sightline.model import Back, Edit, Instead, Op, Outgoing, Place, Rule, Through
 
 _local = threading.local()
 _operate = Operation.__call__
@@ -170,6 +170,10 @@ class Pass:
         if found is None:
             return forward(*xs)
         self.hits += op.kind != "output"
+        if isinstance(found, Outgoing) and op.kind == "relu":  # its derivative is a mask: before it is as good as after
+            change = found.change
+            changed = lambda _: lambda y, grad_y: (change(backend.numpy.copy(grad_y)),)  # noqa: E731  it may overwrite
+            return self.engine.bend(lambda y: y, changed, forward(*xs))
         if not isinstance(found, Through):
             call = found.forward if isinstance(found, Instead) else forward
             return self.engine.bend(call, lambda *xs: as_back(rule(replace(op, given=lambda: xs)), op, xs), *xs)

@@ -34,7 +34,7 @@ class Folds:
     scale: torch.Tensor  # γ / √(σ² + ε) of every channel of all of them, as are the next two
     bias: torch.Tensor
     eps: torch.Tensor
-    state: list[Any] = field(default_factory=list)  # of the originals' tensors, when they were folded
+    state: list[int] = field(default_factory=list)  # versions of the originals' tensors when they were folded
 
 
 def folds_of(modules: dict[str, nn.Module], originals: dict[int, nn.Module]) -> Folds | None:
@@ -134,15 +134,20 @@ def folded(folds: Folds | None, paths: Collection[str] | None, kinds: frozenset[
 
 def _renewed(folds: Folds) -> bool:
     """Fold what the twin holds now, unless it is what was folded last; False where that is not in float32 on the CPU."""
-    state = [(t._version, t.data_ptr()) for t in folds.theirs]
+    state = [t._version for t in folds.theirs]
     if folds.state == state:
         return True
-    if not all(t.is_cpu and t.dtype is torch.float32 for t in folds.theirs):
+    if not all(map(is_folded, folds.theirs)):
         return False
     with torch.no_grad(), torch._C.DisableTorchFunction():
         _fold(folds)
     folds.state[:] = state
     return True
+
+
+def is_folded(weight: torch.Tensor | None) -> bool:
+    """Whether weights of this type, where they lie, are folded: on a GPU the time goes into starting what does it."""
+    return weight is not None and weight.is_cpu and weight.dtype is torch.float32
 
 
 def _fold(folds: Folds) -> None:

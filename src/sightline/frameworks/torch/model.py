@@ -15,7 +15,7 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.torch.compiled import NOTE, compiled
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
-from sightline.frameworks.torch.folds import folded
+from sightline.frameworks.torch.folds import folded, is_folded
 from sightline.frameworks.torch.outputs import by_image, choose, chosen, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.places import kept, met
@@ -64,7 +64,7 @@ class TorchModel:
         """Where and how passes are computed, for the answer."""
         own = _first_weight(self.module)
         layout = "channels_last" if self.channels_last else "contiguous"
-        if self.module in FOLDING and not (self.precision or self.compiles):
+        if self.module in FOLDING and is_folded(own) and not (self.precision or self.compiles):
             layout += ", batch norms folded"
         precision = told(self.precision or (torch.get_default_dtype() if own is None else own.dtype))
         rounded = "" if self.precision else tensor_float(own)
