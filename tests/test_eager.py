@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,16 +55,34 @@ def test_a_fused_function_gives_what_it_does_for_more_shapes_than_are_compiled()
         assert len(run) == of_others
 
 
-def test_in_a_graph_both_are_part_of_it() -> None:
-    @on_host
-    @fused
-    def twice(a: Array) -> Array:
-        return a * 2
+@on_host
+@fused
+def twice(a: Array, b: Array) -> Array:
+    return a * 2 + 0 * b
 
+
+def test_in_a_graph_both_are_part_of_it() -> None:
     for a in arrays(np.array([1.0, -2.0])):
         if is_tensorflows(a):
             import tensorflow as tf
 
-            assert tf.function(twice)(a).numpy().tolist() == [2.0, -4.0]
+            assert tf.function(twice)(a, a).numpy().tolist() == [2.0, -4.0]
+            assert tf.function(partial(twice, a))(a).numpy().tolist() == [2.0, -4.0]
+            assert tf.function(partial(twice, a, a))().numpy().tolist() == [2.0, -4.0]
         else:
-            assert twice(a) is not a and to_numpy(twice(a)).tolist() == [2.0, -4.0]
+            assert to_numpy(twice(a, a)).tolist() == [2.0, -4.0]
+
+
+def test_a_tape_follows_them() -> None:
+    for a in arrays(np.array([1.0, -2.0])):
+        if is_tensorflows(a):
+            import tensorflow as tf
+
+            with tf.GradientTape() as tape:
+                tape.watch(a)
+                score = tf.reduce_sum(twice(a, tf.stop_gradient(a)))
+            assert tape.gradient(score, a).numpy().tolist() == [2.0, 2.0]
+        elif "torch" in FRAMEWORK:
+            a.requires_grad_()
+            twice(a, a.detach()).sum().backward()
+            assert a.grad.tolist() == [2.0, 2.0]

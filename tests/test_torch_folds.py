@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.func import functional_call
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.checkpoint import checkpoint
 
 import sightline as sl
 from sightline.frameworks.torch import TorchModel
@@ -48,7 +54,7 @@ class Reading(Chains):
         return self.features[3](self.features[2](z)).mean((2, 3))
 
 
-def made(kind: type[nn.Module] = Chains) -> nn.Module:
+def made(kind: Callable[[], nn.Module] = Chains) -> nn.Module:
     torch.manual_seed(3)
     model = kind().eval()
     for part in model.modules():
@@ -71,17 +77,13 @@ def exact(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     return scores.detach(), torch.autograd.grad(scores[:, 0].sum(), x)[0]
 
 
-def norms_met(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Fills with the channels of each batch norm that runs."""
-    met: list[int] = []
-    run = nn.BatchNorm2d.forward
-
-    def forward(self: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
-        met.append(self.num_features)
-        return run(self, x)
-
-    monkeypatch.setattr(nn.BatchNorm2d, "forward", forward)
-    return met
+@contextmanager
+def times_run(operation: str = "aten::batch_norm") -> Iterator[list[int]]:
+    """Filled with how often torch ran an operation within it."""
+    found: list[int] = []
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        yield found
+    found.append(sum(event.count for event in profile.key_averages() if event.key == operation))
 
 
 def assert_exact(model: nn.Module, trace: Any, x: torch.Tensor) -> None:
@@ -90,26 +92,28 @@ def assert_exact(model: nn.Module, trace: Any, x: torch.Tensor) -> None:
     torch.testing.assert_close(trace.grads[""][0].double(), gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_a_pass_runs_no_batch_norm_that_follows_its_convolution_in_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, met = made(), norms_met(monkeypatch)
-    trace = TorchModel(model).run(image(), at=[""], target=first)
-    assert met == [4]  # it follows a chain, not a convolution
+def test_a_pass_runs_no_batch_norm_that_follows_its_convolution_in_a_chain() -> None:
+    model = made()
+    with times_run() as norms:
+        trace = TorchModel(model).run(image(), at=[""], target=first)
+    assert norms == [1]  # that which follows a chain, not a convolution
     assert_exact(model, trace, image())
 
 
 def test_the_answer_tells_it() -> None:
     e = sl.explain(made(), image(1), method="gradient")
-    assert e.facts()["layout"] == "channels_last, batch norms folded"
+    assert e.facts()["layout"] == "channels_last, batch norms folded where nothing asks for them"
     e = sl.explain(made(), image(1), method="gradient", precision="bfloat16")
     assert e.facts()["layout"] == "channels_last"
     e = sl.explain(made().double(), image(1).double(), method="gradient")
     assert e.facts()["layout"] == "contiguous"
 
 
-def test_whoever_walks_through_a_chain_himself_gets_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, met = made(Reading), norms_met(monkeypatch)
-    trace = TorchModel(model).run(image(), at=[""], target=first)
-    assert met == [6, 6, 4]  # the last chain alone is run as one
+def test_whoever_walks_through_a_chain_himself_gets_what_it_holds() -> None:
+    model = made(Reading)
+    with times_run() as norms:
+        trace = TorchModel(model).run(image(), at=[""], target=first)
+    assert norms == [3]  # the last chain alone is run as one
     assert_exact(model, trace, image())
 
 
@@ -139,18 +143,19 @@ def test_a_batch_norm_with_a_hook_of_the_users_runs() -> None:
     torch.testing.assert_close(found, model(image()).detach(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_rule_for_batch_norms_meets_them_all_and_one_for_relus_lets_them_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, met, places = made(), norms_met(monkeypatch), []
+def test_a_rule_for_batch_norms_meets_them_all_and_one_for_relus_lets_them_be() -> None:
+    model, places = made(), []
 
     def rule(op: Any) -> Any:
         places.append((op.kind, op.place))
         return (lambda y, grad: (grad,)) if op.kind == "norm" else Outgoing(lambda grad: grad)
 
-    TorchModel(model).run(image(), at=[""], target=first, rule=only("norm", "relu")(rule))
-    assert [kind for kind, _ in places].count("norm") == 4 and met == [6, 6, 4, 5]
-    met.clear()
-    trace = TorchModel(model).run(image(), at=[""], target=first, rule=only("relu")(rule))
-    assert met == [4]
+    with times_run() as norms:
+        TorchModel(model).run(image(), at=[""], target=first, rule=only("norm", "relu")(rule))
+    assert [kind for kind, _ in places].count("norm") == 4 and norms == [4]
+    with times_run() as norms:
+        trace = TorchModel(model).run(image(), at=[""], target=first, rule=only("relu")(rule))
+    assert norms == [1]
     assert_exact(model, trace, image())
 
 
@@ -161,6 +166,11 @@ def changes() -> dict[str, Any]:
 
     def data(model: Any) -> None:
         model.features[1][1].bias.data.add_(0.5)
+        model.features[0][0].weight.data.mul_(0.8)
+
+    def fused(model: Any) -> None:
+        model(image())[:, 0].sum().backward()
+        torch.optim.SGD(model.parameters(), lr=0.1, fused=True).step()
 
     def assigned(model: Any) -> None:
         model.features[0][0].weight.data = model.features[0][0].weight.data * 0.5
@@ -177,7 +187,7 @@ def changes() -> dict[str, Any]:
     def loaded(model: Any) -> None:
         model.load_state_dict({k: v * 0.9 for k, v in model.state_dict().items()}, assign=True)
 
-    return {f.__name__: f for f in (step, data, assigned, statistics, replaced, epsilon, loaded)}
+    return {f.__name__: f for f in (step, data, fused, assigned, statistics, replaced, epsilon, loaded)}
 
 
 @pytest.mark.parametrize("change", list(changes()))
@@ -188,7 +198,7 @@ def test_a_change_of_the_weights_is_seen_by_the_next_pass(change: str) -> None:
     torch.testing.assert_close(TorchModel(model).run(x).outputs, model(x).detach(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("change", ["step", "statistics"])
+@pytest.mark.parametrize("change", ["step", "data", "fused", "statistics"])
 def test_a_change_between_the_passes_of_a_call_is_seen(change: str) -> None:
     model, x = made(), image()
     adapted = TorchModel(model)
@@ -200,13 +210,13 @@ def test_a_change_between_the_passes_of_a_call_is_seen(change: str) -> None:
     torch.testing.assert_close(after, model(x).detach(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_model_that_becomes_half_or_double_is_not_folded_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_becomes_half_or_double_is_not_folded_any_more() -> None:
     model, x = made(), image()
     TorchModel(model).run(x)
     model.double()
-    met = norms_met(monkeypatch)
-    found = TorchModel(model).run(x.double()).outputs
-    assert met == [6, 6, 4, 5]
+    with times_run() as norms:
+        found = TorchModel(model).run(x.double()).outputs
+    assert norms == [4]
     torch.testing.assert_close(found, model(x.double()).detach(), rtol=1e-12, atol=1e-12)
 
 
@@ -219,7 +229,7 @@ def test_one_convolution_in_two_chains_has_the_batch_norm_of_each() -> None:
     torch.testing.assert_close(TorchModel(model).run(x).outputs, model(x).detach().contiguous(), rtol=1e-5, atol=1e-6)
 
 
-def test_a_few_chains_among_other_batch_norms_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_few_chains_among_other_batch_norms_are_left_as_they_are() -> None:
     class Norms(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -229,9 +239,146 @@ def test_a_few_chains_among_other_batch_norms_are_left_as_they_are(monkeypatch: 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.norm(self.chain(x)).mean((2, 3))
 
-    met = norms_met(monkeypatch)
-    TorchModel(Norms().eval()).run(image())
-    assert met == [3, 3]
+    with times_run() as norms:
+        TorchModel(Norms().eval()).run(image())
+    assert norms == [2]
+
+
+class Doing(Chains):
+    """One that does something to its own parts on the way."""
+
+    def __init__(self, do: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.do = do
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.do(self.features, x).mean((2, 3))
+
+
+def by_other_weights(features: Any, x: torch.Tensor) -> torch.Tensor:
+    doubled = {name: weight * (1 + x.mean()) for name, weight in features.named_parameters()}
+    return functional_call(features, doubled, (x,))
+
+
+def by_the_batchs_statistics(features: Any, x: torch.Tensor) -> torch.Tensor:
+    features[0][1].train()
+    y = features(x)
+    features[0][1].eval()
+    return y
+
+
+def by_statistics_of_its_own(features: Any, x: torch.Tensor) -> torch.Tensor:
+    features[0][1].running_mean = torch.full_like(features[0][1].running_mean, 0.3)
+    features[1][1].running_var.data.fill_(0.7)
+    features[3][1].eps = 0.9
+    return features(x)
+
+
+def by_weights_of_its_own(features: Any, x: torch.Tensor) -> torch.Tensor:
+    features[0][0].weight.data = torch.full_like(features[0][0].weight, 0.2)
+    return features(x)
+
+
+def with_a_hook(features: Any, x: torch.Tensor) -> torch.Tensor:
+    handle = features[0][1].register_forward_hook(lambda m, given, y: y * 3)
+    other = features[1][0].register_forward_hook(lambda m, given, y: y.square())
+    y = features(x)
+    handle.remove()
+    other.remove()
+    return y
+
+
+def with_another_part(features: Any, x: torch.Tensor) -> torch.Tensor:
+    features[0][1] = nn.Identity()
+    return features(x)
+
+
+def as_a_copy(features: Any, x: torch.Tensor) -> torch.Tensor:
+    other = copy.deepcopy(features)
+    other[0][0].weight.data.mul_(1.5)
+    return other(x)
+
+
+def in_pieces(features: Any, x: torch.Tensor) -> torch.Tensor:
+    for part in features:
+        x = checkpoint(part, x, use_reentrant=False)
+    return x
+
+
+def by_another_convolution(features: Any, x: torch.Tensor) -> torch.Tensor:
+    features[0][0]._conv_forward = lambda x, w, b: nn.functional.conv2d(x, w.tanh(), b, padding=1)
+    return features(x)
+
+
+DOINGS = (by_other_weights, by_the_batchs_statistics, by_statistics_of_its_own, by_weights_of_its_own, with_a_hook)
+DOINGS += (with_another_part, as_a_copy, in_pieces, by_another_convolution)
+
+
+@pytest.mark.parametrize("do", DOINGS)
+def test_what_a_pass_does_to_its_own_parts_counts(do: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+    model, double = made(lambda: Doing(do)), made(lambda: Doing(do)).double()
+    x = image().double().requires_grad_()
+    scores = double(x)
+    expected = torch.autograd.grad(scores[:, 0].sum(), x)[0]
+    for _ in range(2):
+        trace = TorchModel(model).run(image(), at=[""], target=first)
+        torch.testing.assert_close(trace.outputs.double(), scores.detach(), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(trace.grads[""][0].double(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_a_hook_on_every_module_is_heard() -> None:
+    model = made()
+    handle = register_module_forward_hook(lambda m, given, y: y * 2 if isinstance(m, nn.BatchNorm2d) else None)
+    try:
+        found, expected = TorchModel(model).run(image()).outputs, model(image()).detach()
+    finally:
+        handle.remove()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_inside_autocast_the_two_are_what_they_are_for_the_user() -> None:
+    def cast(features: Any, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return features(x).float()
+
+    model = made(lambda: Doing(cast))
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.mul_(30)
+    found = TorchModel(model).run(image()).outputs
+    torch.testing.assert_close(found, model(image()).detach(), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "gradient", "full-grad", "score-cam", "deep-lift"])
+def test_a_call_from_inference_mode(method: str) -> None:
+    expected = sl.explain(made(), image(1), method=method, target=0).attribution
+    with torch.inference_mode():
+        found = sl.explain(made(), image(1), method=method, target=0).attribution
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_another_default_type_changes_nothing() -> None:
+    model, x = made(), image()
+    expected = TorchModel(model).run(x).outputs
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = TorchModel(model).run(x).outputs
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
+
+
+def test_a_tail_of_one_long_chain_runs_what_comes_after() -> None:
+    torch.manual_seed(0)
+    parts = [part for _ in range(4) for part in (nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())]
+    adapted = TorchModel(nn.Sequential(*parts, nn.Flatten()).eval())
+    memory = adapted.remember(image(1), "8")
+    assert memory is not None
+    a = memory.trace.values["8"]
+    with times_run("aten::conv2d") as convolutions:
+        found = adapted.run(image(1), edit={"8": torch.cat([a, a])}, memory=memory).outputs
+    assert convolutions == [1]
+    torch.testing.assert_close(found, torch.cat([adapted.run(image(1)).outputs] * 2), rtol=1e-5, atol=1e-6)
 
 
 def test_a_tail_is_that_of_the_whole_pass() -> None:

@@ -13,14 +13,15 @@ _SHAPES = 32  # for which a function is compiled; what is compiled is never let 
 
 
 def on_host(function: F) -> F:
-    """Mark a function of small arrays: it works on NumPy's where it is given TensorFlow's outside a graph."""
+    """Mark a function of small arrays, whose result is of the first one's type: given TensorFlow's outside of a graph and
+    of a tape, it works on NumPy's.
+    """
 
     @wraps(function)
     def run(*arrays: Array) -> Array:
-        eager = [a for a in arrays if _is_eager(a)]
-        if not eager:
+        if not all(map(_is_eager, arrays)) or _is_recorded():
             return function(*arrays)
-        return like(function(*(to_numpy(a) if _is_eager(a) else a for a in arrays)), eager[0])
+        return like(function(*map(to_numpy, arrays)), arrays[0])
 
     return run  # type: ignore[return-value]
 
@@ -31,7 +32,7 @@ def fused(function: F) -> F:
 
     @wraps(function)
     def run(*arrays: Array) -> Array:
-        if not all(_is_eager(a) and "CPU" in a.device for a in arrays):
+        if not all(_is_eager(a) and "CPU" in a.device for a in arrays) or _is_recorded():
             return function(*arrays)
         shapes = tuple((a.shape, a.dtype) for a in arrays)
         if shapes not in seen and len(seen) == _SHAPES:
@@ -47,6 +48,14 @@ def _compiled(function: Callable[..., Array]) -> Any:
     import tensorflow as tf
 
     return tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
+
+
+def _is_recorded() -> bool:
+    """Whether a graph is being made, or a tape may follow what is done."""
+    import tensorflow as tf
+    from tensorflow.python.eager.record import could_possibly_record
+
+    return not tf.executing_eagerly() or could_possibly_record()
 
 
 def _is_eager(a: Any) -> bool:

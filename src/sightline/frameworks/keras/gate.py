@@ -41,6 +41,7 @@ class Engine:
     """`bend(forward, back_of, *xs)`: `forward(*xs)`, with `back_of(*xs)` for its backward pass."""
     detach: Callable[[Array], Array] = lambda a: a  # a value whose gradient is not asked
     mark: Callable[[], AbstractContextManager[Any]] = nullcontext  # stands around what the gate has seen
+    seen: Callable[[Array], Array] = lambda y: y  # notes that a rule was asked of the ReLU that gave this
 
 
 @dataclass
@@ -173,7 +174,7 @@ class Pass:
         if isinstance(found, Outgoing) and op.kind == "relu":  # its derivative is a mask: before it is as good as after
             change = found.change
             changed = lambda _: lambda y, grad_y: (change(backend.numpy.copy(grad_y)),)  # noqa: E731  it may overwrite
-            return self.engine.bend(lambda y: y, changed, forward(*xs))
+            return self.engine.bend(lambda y: y, changed, self.engine.seen(forward(*xs)))
         if not isinstance(found, Through):
             call = found.forward if isinstance(found, Instead) else forward
             return self.engine.bend(call, lambda *xs: as_back(rule(replace(op, given=lambda: xs)), op, xs), *xs)

@@ -50,7 +50,16 @@ def _bend(function: Callable[..., Array], back_of: Callable[..., Back], *xs: Arr
 
 
 _SEEN = "sightline"  # on a step back
-ENGINE = Engine(lambda: None, _vjp, _bend, lambda a: a.detach())
+
+
+def _seen(y: Array) -> Array:
+    """What a ReLU gave that Python has called: the rule was asked, or is none for it."""
+    if y.grad_fn is not None:
+        y.grad_fn.metadata[_SEEN] = True
+    return y
+
+
+ENGINE = Engine(lambda: None, _vjp, _bend, lambda a: a.detach(), seen=_seen)
 
 
 class _Rectifiers(TorchFunctionMode):
@@ -65,13 +74,6 @@ class _Rectifiers(TorchFunctionMode):
         in_place = func.__name__.endswith("_") or kwargs.get("inplace") or args[-1:] == (True,)
         y = watch.rectify(x.clone() if in_place else x, None if params["limit"] == math.inf else params["limit"], 0.0)
         return x.copy_(_seen(y)) if in_place else _seen(y)
-
-
-def _seen(y: Array) -> Array:
-    """What a ReLU gave that Python has called: the rule was asked, or is none for it."""
-    if y.grad_fn is not None:
-        y.grad_fn.metadata[_SEEN] = True
-    return y
 
 
 @contextmanager

@@ -1,148 +1,47 @@
 """Batch norms folded into the convolutions before them: on a CPU that is a third of what a small model's pass takes.
 
 Only where `nn.Sequential` itself hands a convolution's value to its batch norm is it certain that nothing else reads it.
+Whether it does, and with which weights, is seen when the two run: whoever changes, hooks or replaces a part on the way
+meets it as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MethodType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
 
-from sightline.frameworks.torch.looks import HOOKS
+from sightline.frameworks.torch.watch import Watch
 
-Step = Callable[[torch.Tensor], Any]
-_MANY = 2**26  # bytes of weights, which are held twice
 _BENT = frozenset({"conv", "norm"})  # what a rule must see as the two that they are
 
 
-@dataclass
-class Folds:
-    """Convolutions of a twin with their batch norms, and room for their weights as one."""
-
-    chains: list[tuple[nn.Sequential, Callable[..., Any]]]  # and its pass with what is folded
-    names: frozenset[str]  # of all that run no more by themselves
-    convs: list[nn.Conv2d]
-    norms: list[nn.BatchNorm2d]
-    theirs: list[torch.Tensor]  # what is folded, of the originals
-    weights: list[torch.Tensor]
-    scale: torch.Tensor  # γ / √(σ² + ε) of every channel of all of them, as are the next two
-    bias: torch.Tensor
-    eps: torch.Tensor
-    state: list[int] = field(default_factory=list)  # versions of the originals' tensors when they were folded
+def _made_of() -> tuple[Any, ...]:
+    """What the two do, unless somebody puts something else there."""
+    conv = nn.Conv2d.forward, nn.Conv2d._conv_forward, F.conv2d
+    return nn.Module.__call__, *conv, nn.BatchNorm2d.forward, F.batch_norm
 
 
-def folds_of(modules: dict[str, nn.Module], originals: dict[int, nn.Module]) -> Folds | None:
-    """What can be folded in a twin of these modules, `originals` by the ids of theirs; None where that is a minority of
-    the batch norms, since it gains little there, or of too many weights.
+_TORCHS_OWN = _made_of()
+
+
+def chains_of(modules: Iterable[nn.Module]) -> list[nn.Sequential]:
+    """The modules that hand convolutions' values to batch norms; none where that is a minority of the batch norms, since
+    it gains little there.
     """
-    every = {id(module): module for module in modules.values()}.values()
-    chains: list[tuple[nn.Sequential, list[Any]]] = [
-        (chain, list(chain._modules.values())) for chain in every if _is_chain(chain)
-    ]
-    pairs = [pair for _, parts in chains for pair in pairwise(parts) if _can_fold(*pair)]
+    every = {id(module): module for module in modules}.values()
+    pairs = {id(chain): _pairs(chain) for chain in every if _is_chain(chain)}
     norms = sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in every)
-    if 2 * len(pairs) <= norms or not pairs or sum(conv.weight.nbytes for conv, _ in pairs) > _MANY:
-        return None
-    parts_of = {id(part) for pair in pairs for part in pair}
-    names = frozenset(name for name, module in modules.items() if id(module) in parts_of)
-    theirs = [t for pair in pairs for part in pair for t in _tensors(originals[id(part)])]
-    return _with_room(chains, names, pairs, theirs)
-
-
-def _with_room(
-    chains: list[tuple[nn.Sequential, list[Any]]], names: frozenset[str], pairs: list[Any], theirs: list[torch.Tensor]
-) -> Folds:
-    sizes = [norm.num_features for _, norm in pairs]
-    scale, bias = torch.empty(2, sum(sizes))
-    eps = torch.cat([torch.full((size,), norm.eps) for (_, norm), size in zip(pairs, sizes)])
-    weights = [torch.empty(conv.weight.shape) for conv, _ in pairs]
-    folded = dict(zip(pairs, zip(weights, bias.split(sizes))))
-    passes = [(chain, _passing(_steps(parts, folded))) for chain, parts in chains]
-    return Folds(passes, names, [c for c, _ in pairs], [n for _, n in pairs], theirs, weights, scale, bias, eps)
-
-
-def _is_chain(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and _is_plain(module)
-
-
-def _is_plain(module: nn.Module) -> bool:
-    return not module.__dict__.get("forward")
-
-
-def _can_fold(conv: Any, norm: Any) -> bool:
-    if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d:
-        return False
-    whole = norm.weight is not None and norm.bias is not None and norm.running_mean is not None
-    return whole and not any(part.__dict__.get(own) for part in (conv, norm) for own in ("forward", *HOOKS))
-
-
-def _tensors(part: nn.Module) -> Iterator[torch.Tensor]:
-    """What a convolution or batch norm computes with."""
-    own = (part._parameters.get("weight"), part._parameters.get("bias"))
-    statistics = (part._buffers.get("running_mean"), part._buffers.get("running_var"))
-    yield from (t for t in (*own, *statistics) if t is not None)
-
-
-def _steps(parts: Sequence[Any], folded: Mapping[Any, tuple[torch.Tensor, torch.Tensor]]) -> list[Step]:
-    """What a chain's parts do one after the other."""
-    steps: list[Step] = []
-    before = None
-    for part, after in zip(parts, (*parts[1:], None)):
-        if (part, after) in folded:
-            steps.append(_convolving(part, *folded[part, after]))
-        elif (before, part) not in folded:
-            steps.append(part)
-        before = part
-    return steps
-
-
-def _convolving(conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor) -> Step:
-    return lambda x: conv._conv_forward(x, weight, bias)
-
-
-def _passing(steps: Sequence[Step]) -> Callable[..., Any]:
-    def forward(input: Any) -> Any:
-        for step in steps:
-            input = step(input)
-        return input
-
-    return forward
-
-
-@contextmanager
-def folded(folds: Folds | None, paths: Collection[str] | None, kinds: frozenset[str] | None) -> Iterator[None]:
-    """Within it a twin's pass runs folded, unless modules at one of the `paths` would not run, or operations of one of the
-    `kinds` would not be seen. None: it may be any.
-    """
-    asked = paths is None or kinds is None or kinds & _BENT
-    if folds is None or asked or not folds.names.isdisjoint(paths or ()) or not _renewed(folds):
-        yield
-        return
-    chains = [(chain, forward) for chain, forward in folds.chains if _is_plain(chain)]  # no memory answers for it
-    for chain, forward in chains:
-        chain.__dict__["forward"] = forward
-    yield
-    for chain, _ in chains:  # after an exception the twin is thrown away as a whole
-        del chain.__dict__["forward"]
-
-
-def _renewed(folds: Folds) -> bool:
-    """Fold what the twin holds now, unless it is what was folded last; False where that is not in float32 on the CPU."""
-    state = [t._version for t in folds.theirs]
-    if folds.state == state:
-        return True
-    if not all(map(is_folded, folds.theirs)):
-        return False
-    with torch.no_grad(), torch._C.DisableTorchFunction():
-        _fold(folds)
-    folds.state[:] = state
-    return True
+    if 2 * sum(pairs.values()) <= norms:
+        return []
+    return [chain for chain in every if isinstance(chain, nn.Sequential) and pairs.get(id(chain))]
 
 
 def is_folded(weight: torch.Tensor | None) -> bool:
@@ -150,13 +49,92 @@ def is_folded(weight: torch.Tensor | None) -> bool:
     return weight is not None and weight.is_cpu and weight.dtype is torch.float32
 
 
-def _fold(folds: Folds) -> None:
-    """w γ / √(σ² + ε) and β − (μ − b) γ / √(σ² + ε) of each convolution (w, b) and batch norm (γ, β, μ, σ²)."""
-    norms: list[Any] = folds.norms
-    torch.cat([norm.running_var for norm in norms], out=folds.scale).add_(folds.eps).rsqrt_()
-    folds.scale.mul_(torch.cat([norm.weight for norm in norms]))
-    means = [n.running_mean if c.bias is None else n.running_mean - c.bias for c, n in zip(folds.convs, norms)]
-    torch.cat([norm.bias for norm in norms], out=folds.bias).addcmul_(torch.cat(means), folds.scale, value=-1)
-    scales = folds.scale.view(-1, 1, 1, 1).split([norm.num_features for norm in norms])
-    for conv, scale, weight in zip(folds.convs, scales, folds.weights):
-        torch.mul(conv.weight, scale, out=weight)
+@contextmanager
+def folded(chains: Sequence[nn.Sequential], kinds: frozenset[str] | None) -> Iterator[None]:
+    """Within it the chains of a twin run folded, unless operations of one of the `kinds` are to be seen; None: of any."""
+    if kinds is None or kinds & _BENT or not _is_undisturbed():
+        yield
+        return
+    free = [chain for chain in chains if "forward" not in chain.__dict__]  # no memory answers for it
+    for chain in free:
+        chain.__dict__["forward"] = MethodType(_forward, chain)  # a copy of the chain has one of its own
+    yield
+    for chain in free:  # after an exception the twin is thrown away as a whole
+        del chain.__dict__["forward"]
+
+
+def _is_chain(module: nn.Module) -> bool:
+    kind: Any = type(module)
+    own = isinstance(module, nn.Sequential) and kind.forward is nn.Sequential.forward
+    return own and kind.__iter__ is nn.Sequential.__iter__
+
+
+def _pairs(chain: nn.Module) -> int:
+    return sum(_are_two(*two) for two in pairwise(chain._modules.values()))
+
+
+def _are_two(conv: Any, norm: Any) -> bool:
+    return type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d
+
+
+def _forward(chain: nn.Sequential, input: Any) -> Any:
+    """The parts of a chain one after the other, convolutions with their batch norms as one where they can be."""
+    parts: list[Any] = list(chain._modules.values())
+    if not _is_undisturbed() or torch.is_autocast_enabled("cpu"):
+        for part in parts:
+            input = part(input)
+        return input
+    at = 0
+    while at < len(parts):
+        made = _made_by(parts[at], parts[at + 1], input) if at + 1 < len(parts) else None
+        input = parts[at](input) if made is None else _as_one(parts[at], parts[at + 1].eps, input, *made)
+        at += 1 if made is None else 2
+    return input
+
+
+def _is_undisturbed() -> bool:
+    """Whether nobody but ourselves watches what runs."""
+    count = torch._C._len_torch_function_stack()
+    ours = not count or (count == 1 and isinstance(torch._C._get_function_stack_at(0), Watch))
+    seen = not ours or torch._C._len_torch_dispatch_stack() or _has_any_global_hook()
+    return not seen and _made_of() == _TORCHS_OWN
+
+
+def _made_by(conv: Any, norm: Any, x: Any) -> tuple[Any, ...] | None:
+    """(w, b, γ, β, μ, σ²) of a convolution and its batch norm; None unless both are as torch made them, in float32 on the
+    CPU, and norm by fixed statistics.
+    """
+    if not _are_two(conv, norm):
+        return None
+    a, b = conv.__dict__, norm.__dict__
+    if b["training"] or "_conv_forward" in a or "forward" in a or "forward" in b or _is_hooked(a) or _is_hooked(b):
+        return None
+    weight, bias = a["_parameters"].get("weight"), a["_parameters"].get("bias")
+    own, statistics = b["_parameters"], b["_buffers"]
+    fixed = own.get("weight"), own.get("bias"), statistics.get("running_mean"), statistics.get("running_var")
+    if not (_is_plain(x) and _is_plain(weight) and (bias is None or _is_plain(bias)) and x.ndim == 4):
+        return None
+    if weight.shape[1:].numel() > x.shape[2] * x.shape[3]:  # weights to scale than values: that gains nothing
+        return None
+    count = weight.shape[:1]
+    return (weight, bias, *fixed) if all(_is_plain(t) and t.shape == count for t in fixed) else None
+
+
+def _is_hooked(own: dict[str, Any]) -> bool:
+    hooks = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
+    return bool(hooks)
+
+
+def _is_plain(t: Any) -> bool:
+    return (type(t) is nn.Parameter or type(t) is torch.Tensor) and t.dtype is torch.float32 and t.is_cpu
+
+
+def _as_one(
+    conv: nn.Conv2d, eps: float, x: torch.Tensor, weight: Any, bias: Any, gamma: Any, beta: Any, mean: Any, var: Any
+) -> torch.Tensor:
+    """The convolution (w, b) with w γ / √(σ² + ε) and β − (μ − b) γ / √(σ² + ε), which then needs no batch norm."""
+    with torch._C.DisableTorchFunction():
+        scale = (var + eps).rsqrt_() * gamma
+        folded = weight * scale.view(-1, 1, 1, 1)
+        shift = torch.addcmul(beta, mean if bias is None else mean - bias, scale, value=-1)
+    return conv._conv_forward(x, folded, shift)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -65,7 +65,7 @@ class TorchModel:
         own = _first_weight(self.module)
         layout = "channels_last" if self.channels_last else "contiguous"
         if self.module in FOLDING and is_folded(own) and not (self.precision or self.compiles):
-            layout += ", batch norms folded"
+            layout += ", batch norms folded where nothing asks for them"
         precision = told(self.precision or (torch.get_default_dtype() if own is None else own.dtype))
         rounded = "" if self.precision else tensor_float(own)
         return {"device": str(device_of(self.module)), "precision": precision + rounded, "layout": layout}
@@ -117,7 +117,7 @@ class TorchModel:
             layers = met(self.module, tuple(images.shape), self.channel, run)
             return without_dead_grids(replace(self, precision=None), images, layers)
 
-        with looked_at(self.module) as spare:
+        with torch.inference_mode(False), looked_at(self.module) as spare:
             known, _ = spare.layers
         if not spare.plain or self.module in WRITING:
             return kept(self.module, key, meet)
@@ -154,6 +154,9 @@ class TorchModel:
             spare = stack.enter_context(borrowed(self.module))
             if memory is not None:
                 x = stack.enter_context(answering(spare, memory, images))
+            if not self.compiles:
+                kinds = frozenset[str]() if rule is None else getattr(rule, "kinds", None)
+                stack.enter_context(folded(spare.chains, kinds))
             taps = stack.enter_context(tapped(spare, places, edit, target is not None, self.precision))
             with self._casting():
                 outputs, head, notes = self._watched(spare, taps, x, images, rule)
@@ -174,12 +177,6 @@ class TorchModel:
         with self._casting():
             return remember(self.module, x, place, self.precision, run)
 
-    def _folded(self, spare: Spare, taps: Taps, kinds: frozenset[str] | None) -> AbstractContextManager[None]:
-        """Batch norms in the convolutions before them, where the pass is as the model is and no `kinds` are to be seen."""
-        if spare.folds is None or self.precision or self.compiles:
-            return nullcontext()
-        return folded(spare.folds, taps.paths, kinds)
-
     def _casting(self) -> AbstractContextManager[Any]:
         return casting(device_of(self.module), self.precision)
 
@@ -189,13 +186,10 @@ class TorchModel:
         """The outputs before the head, its kind, and notes; with neither a head nor a rule no function mode is on."""
         if rule is None and self.output in spare.headless and not taps.attention:
             inner = compiled(spare) if self.compiles and not taps.inside else spare.module
-            with self._folded(spare, taps, frozenset()):
-                given = self._call(spare.module, taps.tap("", x), images, inner)
+            given = self._call(spare.module, taps.tap("", x), images, inner)
             outputs, head = choose(given, self.output), ""
         else:
-            watch = Watch(rule)
-            folding = self._folded(spare, taps, watch.kinds if rule else frozenset())
-            with watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)), folding:
+            with Watch(rule) as watch, taps.opened(watch.places), taps.telling(_told(rule, watch, taps)):
                 given = self._call(spare.module, watch.start(taps.tap("", x)), images)
             outputs, head = watch.before_head(choose(given, self.output))
             if not head and not (watch.met_head and taps.inside):

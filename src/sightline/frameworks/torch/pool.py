@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.frameworks.torch.folds import Folds, folds_of
+from sightline.frameworks.torch.folds import chains_of
 from sightline.frameworks.torch.looks import HOOKS, Look, look, same, seen_to_change
 from sightline.frameworks.torch.twin import Seen, is_plain_object, twin
 from sightline.model import Layer
@@ -39,10 +39,9 @@ class Spare:
     scripted: bool = False  # a part of it is TorchScript
     modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
     compiled: Any = None  # the module as torch.compile gives it, once it was asked for
-    folds: Folds | None = None  # the batch norms that need not run
+    chains: list[nn.Sequential] = field(default_factory=list)  # whose batch norms need not run
     layers: tuple[Any, list[Layer]] = (None, [])  # that a pass meets, and of which input
     unwritten: set[str] = field(default_factory=set)  # the places whose values no operation in place was seen to follow
-    fresh: bool = True  # no pass has written its buffers since they were put in
     clean: bool = True  # nothing was changed that a hook's removal does not mend
 
 
@@ -59,7 +58,6 @@ _HELD: ContextVar[dict[nn.Module, Spare] | None] = ContextVar("_HELD", default=N
 def borrowed(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` for this pass alone; afterwards it is kept if it came back as it went."""
     with looked_at(module) as spare:
-        spare.fresh = False
         yield spare
         if spare.clean and spare.plain and not same(*spare.own):
             WRITING.add(module)
@@ -71,7 +69,7 @@ def looked_at(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` to see what it is, not to run."""
     kept = _HELD.get()
     spare = kept.pop(module, None) if kept else None
-    if spare is None or not (spare.fresh or _refreshed(spare)):
+    if spare is None or not _refreshed(spare):
         spare = _take(module) or _made(module)
     yield spare
     if not (spare.clean and spare.plain):
@@ -119,8 +117,6 @@ def _emptied(spare: Spare) -> bool:
     try:
         for _, ours in spare.weights:
             ours.data = _NOTHING
-        if spare.folds is not None:
-            spare.folds.state.clear()
     except RuntimeError:
         return False
     return True
@@ -148,7 +144,6 @@ def _refreshed(spare: Spare) -> bool:
         with torch.no_grad():
             for theirs, copies in spare.buffers:
                 torch._foreach_copy_(copies, theirs)
-        spare.fresh = True
     except RuntimeError:
         return False
     return True
@@ -166,9 +161,8 @@ def _made(module: nn.Module) -> Spare:
     spare = Spare(new, (parts, look(parts)), look([module]), (own, look(own, HOOKS)), weights, buffers, places)
     spare.plain = _plain(spare, module)
     spare.modules = unscripted(new)
-    if spare.plain:
-        spare.folds = folds_of(spare.modules, {id(its): old for old, its in pairs})
-    (FOLDING.add if spare.folds else FOLDING.discard)(module)
+    spare.chains = chains_of(spare.modules.values())
+    (FOLDING.add if spare.chains else FOLDING.discard)(module)
     spare.scripted = any(isinstance(part, torch.jit.ScriptModule) for part in new.modules())
     return spare
 

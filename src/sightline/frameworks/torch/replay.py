@@ -50,7 +50,7 @@ class Memory:
             many = copies if t.shape[:1] == self.image.shape[:1] else 1
             return t.repeat(many, *[1] * (t.ndim - 1)) if t.ndim else t.clone()
 
-        return tree_map_only(torch.Tensor, repeated, y)
+        return repeated(y) if isinstance(y, torch.Tensor) else tree_map_only(torch.Tensor, repeated, y)
 
     def holds(self, place: str) -> bool:
         """Whether a place lies in what is not run any more."""

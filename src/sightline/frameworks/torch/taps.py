@@ -72,14 +72,6 @@ class Taps:
         """Whether there are places other than the image."""
         return any({*self.at, *self.edit})
 
-    @property
-    def paths(self) -> set[str] | None:
-        """The modules whose own pass is recorded or changed; None where a parameter is."""
-        places = {*self.at, *self.edit}
-        if any(place.startswith("=") for place in places):
-            return None
-        return {place.removeprefix(":").partition(":")[0].removesuffix(ATTENTION) for place in places}
-
     def check(self) -> None:
         """Every place was met, or LayerError; and what was given is as it was, or ModelError."""
         missed = sorted({*self.at, *self.edit} - self.met)
