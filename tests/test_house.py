@@ -97,7 +97,7 @@ LAZY = {  # where the array API has no word for it
         ("_normal_on_device", "torch"),
         ("_sent", "torch"),
     },
-    "eager.py": {("_compiled", "tensorflow"), ("_is_recorded", "tensorflow")},
+    "eager.py": {("_compiled", "tensorflow"), ("_in_a_graph", "tensorflow"), ("_under_a_tape", "tensorflow")},
 }
 
 

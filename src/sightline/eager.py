@@ -52,10 +52,19 @@ def _compiled(function: Callable[..., Array]) -> Any:
 
 def _is_recorded() -> bool:
     """Whether a graph is being made, or a tape may follow what is done."""
-    import tensorflow as tf
-    from tensorflow.python.eager.record import could_possibly_record
+    return _in_a_graph() or _under_a_tape()
 
-    return not tf.executing_eagerly() or could_possibly_record()
+
+def _in_a_graph() -> bool:
+    import tensorflow as tf
+
+    return not tf.executing_eagerly()
+
+
+def _under_a_tape() -> bool:
+    from tensorflow.python.eager.record import could_possibly_record  # no public name tells
+
+    return bool(could_possibly_record())
 
 
 def _is_eager(a: Any) -> bool:
