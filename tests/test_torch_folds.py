@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -310,8 +311,45 @@ def by_another_convolution(features: Any, x: torch.Tensor) -> torch.Tensor:
     return features(x)
 
 
+def with_a_bias_of_its_own(features: Any, x: torch.Tensor) -> torch.Tensor:
+    conv = features[3][0]
+    if "bias" in conv._parameters:
+        del conv.bias
+        conv.register_buffer("bias", torch.full_like(conv.weight[:, 0, 0, 0], 2.0))
+    return features(x)
+
+
+def with_a_hidden_weight(features: Any, x: torch.Tensor) -> torch.Tensor:
+    own = features[0][1].__dict__
+    own["running_mean"] = features[0][1]._buffers["running_mean"] * 5
+    y = features(x)
+    del own["running_mean"]
+    return y
+
+
+def by_another_forward(features: Any, x: torch.Tensor) -> torch.Tensor:
+    before = features[0].forward
+    features[0].forward = lambda z: before(z) * 2
+    y = features(x)
+    del features[0].forward
+    return y
+
+
+def by_a_forward_that_stays(features: Any, x: torch.Tensor) -> torch.Tensor:
+    features[3].forward = lambda z: z * 2
+    return features(x)
+
+
+def through_a_file(features: Any, x: torch.Tensor) -> torch.Tensor:
+    with io.BytesIO() as file:
+        torch.save(features, file)
+        file.seek(0)
+        return torch.load(file, weights_only=False)(x)
+
+
 DOINGS = (by_other_weights, by_the_batchs_statistics, by_statistics_of_its_own, by_weights_of_its_own, with_a_hook)
 DOINGS += (with_another_part, as_a_copy, in_pieces, by_another_convolution)
+DOINGS += (with_a_bias_of_its_own, with_a_hidden_weight, by_another_forward, by_a_forward_that_stays, through_a_file)
 
 
 @pytest.mark.parametrize("do", DOINGS)

@@ -26,10 +26,12 @@ _BENT = frozenset({"conv", "norm"})  # what a rule must see as the two that they
 def _made_of() -> tuple[Any, ...]:
     """What the two do, unless somebody puts something else there."""
     conv = nn.Conv2d.forward, nn.Conv2d._conv_forward, F.conv2d
-    return nn.Module.__call__, *conv, nn.BatchNorm2d.forward, F.batch_norm
+    chain = nn.Sequential.forward, nn.Sequential.__iter__
+    return nn.Module.__call__, *chain, *conv, nn.BatchNorm2d.forward, F.batch_norm
 
 
 _TORCHS_OWN = _made_of()
+_HIDING = {"weight", "bias", "running_mean", "running_var", "forward", "_conv_forward"}  # in a module's own fields
 
 
 def chains_of(modules: Iterable[nn.Module]) -> list[nn.Sequential]:
@@ -55,12 +57,16 @@ def folded(chains: Sequence[nn.Sequential], kinds: frozenset[str] | None) -> Ite
     if kinds is None or kinds & _BENT or not _is_undisturbed():
         yield
         return
-    free = [chain for chain in chains if "forward" not in chain.__dict__]  # no memory answers for it
-    for chain in free:
-        chain.__dict__["forward"] = MethodType(_forward, chain)  # a copy of the chain has one of its own
+    free = [
+        chain for chain in chains if "forward" not in chain.__dict__ and _is_chain(chain)
+    ]  # no memory answers for it
+    ours = [MethodType(_forward, chain) for chain in free]  # a copy of the chain has one of its own
+    for chain, own in zip(free, ours):
+        chain.__dict__["forward"] = own
     yield
-    for chain in free:  # after an exception the twin is thrown away as a whole
-        del chain.__dict__["forward"]
+    for chain, own in zip(free, ours):  # after an exception the twin is thrown away as a whole
+        if chain.__dict__.get("forward") is own:
+            del chain.__dict__["forward"]
 
 
 def _is_chain(module: nn.Module) -> bool:
@@ -79,6 +85,8 @@ def _are_two(conv: Any, norm: Any) -> bool:
 
 def _forward(chain: nn.Sequential, input: Any) -> Any:
     """The parts of a chain one after the other, convolutions with their batch norms as one where they can be."""
+    if not _is_chain(chain):  # it has another class by now
+        return type(chain).forward(chain, input)
     parts: list[Any] = list(chain._modules.values())
     if not _is_undisturbed() or torch.is_autocast_enabled("cpu"):
         for part in parts:
@@ -90,6 +98,9 @@ def _forward(chain: nn.Sequential, input: Any) -> Any:
         input = parts[at](input) if made is None else _as_one(parts[at], parts[at + 1].eps, input, *made)
         at += 1 if made is None else 2
     return input
+
+
+_forward.__name__ = "forward"  # a chain that is pickled meanwhile takes that of its class
 
 
 def _is_undisturbed() -> bool:
@@ -107,9 +118,11 @@ def _made_by(conv: Any, norm: Any, x: Any) -> tuple[Any, ...] | None:
     if not _are_two(conv, norm):
         return None
     a, b = conv.__dict__, norm.__dict__
-    if b["training"] or "_conv_forward" in a or "forward" in a or "forward" in b or _is_hooked(a) or _is_hooked(b):
+    if b["training"] or _is_hooked(a) or _is_hooked(b) or not (_HIDING.isdisjoint(a) and _HIDING.isdisjoint(b)):
         return None
-    weight, bias = a["_parameters"].get("weight"), a["_parameters"].get("bias")
+    if "bias" not in a["_parameters"]:  # it is a buffer, say
+        return None
+    weight, bias = a["_parameters"].get("weight"), a["_parameters"]["bias"]
     own, statistics = b["_parameters"], b["_buffers"]
     fixed = own.get("weight"), own.get("bias"), statistics.get("running_mean"), statistics.get("running_var")
     if not (_is_plain(x) and _is_plain(weight) and (bias is None or _is_plain(bias)) and x.ndim == 4):
