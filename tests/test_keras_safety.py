@@ -180,6 +180,18 @@ def test_new_weights_are_seen_by_the_next_pass() -> None:
     close(trace.grads[""][0], plain_gradient(lambda x: model(x, training=False)[:, 1], IMAGES))
 
 
+def test_within_a_call_new_values_of_the_weights_are_seen() -> None:
+    model = classifier()
+    adapted = adapt(model)
+    with adapted.held():
+        adapted.places(IMAGES)
+        before = numbers(adapted.run(IMAGES).outputs)
+        model.set_weights([w * 1.5 for w in model.get_weights()])
+        after = numbers(adapted.run(IMAGES).outputs)
+    assert np.abs(after - before).max() > 1e-3
+    close(after, adapted.run(IMAGES).outputs)
+
+
 def test_a_new_activation_or_layer_is_seen_by_the_next_pass() -> None:
     conv = layers.Conv2D(4, 3, activation="relu", name="conv", **WIDE)
     model = weighed(keras.Sequential([image(), conv, layers.Flatten(**WIDE), layers.Dense(4, **WIDE)]))

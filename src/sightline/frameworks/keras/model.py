@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -17,7 +18,7 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.keras.crossing import Memory, cut_after
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
-from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, remembered
+from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, held, remembered
 from sightline.layers import is_heads, token_grid, without_dead_grids
 from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, places_of, rows_of
 
@@ -72,6 +73,10 @@ class KerasModel:
         kinds = sorted({str(layer.compute_dtype) for layer in every})
         layout = "channels_last" if self.channel == -1 else "channels_first"
         return {"device": self.engine.device(), "precision": "+".join(kinds), "layout": layout}
+
+    def held(self) -> AbstractContextManager[None]:
+        """Within it the model is taken to stay as it is, but for the values of its weights."""
+        return held()
 
     def in_precision(self, name: str) -> KerasModel:
         """ModelError: a Keras model's layers each have their own precision, for good."""

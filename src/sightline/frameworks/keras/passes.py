@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -21,6 +23,7 @@ from sightline.model import Bent, Edit, Place, Rule, RuleOf, places_of, scored_o
 
 LOCK = threading.RLock()  # passes are traced one at a time
 _KEPT = 32  # compiled passes of a model
+_held: ContextVar[dict[int, Hashable] | None] = ContextVar("_held", default=None)
 _passes: weakref.WeakKeyDictionary[keras.Model, OrderedDict[Hashable, Any]] = weakref.WeakKeyDictionary()
 
 
@@ -136,8 +139,28 @@ def remembered(model: keras.Model, key: Hashable, make: Callable[[], Any]) -> An
         return kept[key]
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """Within it models are taken to stay as they are, but for the values of their weights."""
+    outer = _held.get()
+    token = _held.set({} if outer is None else outer)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
 def fingerprint(model: keras.Model) -> Hashable:
     """What of a model a compiled pass cannot see change: its layers, their activations and which weights they have."""
+    kept = _held.get()
+    if kept is None:
+        return _look(model)
+    if id(model) not in kept:
+        kept[id(model)] = _look(model)
+    return kept[id(model)]
+
+
+def _look(model: keras.Model) -> Hashable:
     return tuple(
         (weakref.ref(layer), getattr(layer, "activation", None), *map(id, own_variables(layer)))
         for layer in model._flatten_layers()
