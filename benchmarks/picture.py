@@ -27,9 +27,9 @@ def draw(rows: Sequence[Row], path: Path = PAGE) -> None:
         height_ratios=[_height(panels[MOBILENET]), _height(panels[XPLIQUE]) + 2],
         layout="constrained",
     )
-    largest = max(row.ratio for found in panels.values() for row in found)
+    ratios = [row.ratio for found in panels.values() for row in found]
     for model, found in panels.items():
-        _panel(axes[model], model, found, largest)
+        _panel(axes[model], model, found, min(1.0, *ratios) * 0.8, max(ratios))
     figure.supxlabel("time / time of the bare passes that the method needs; logarithmic, 1 is the limit", fontsize=9)
     named = [kind for kind in COLOURS if any(_kind(r) == kind for found in panels.values() for r in found)]
     handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[kind]) for kind in named]
@@ -53,7 +53,7 @@ def _kind(row: Row) -> str:
     return row.by.partition(",")[0]
 
 
-def _panel(axis: Axes, model: str, rows: Sequence[Row], largest: float) -> None:
+def _panel(axis: Axes, model: str, rows: Sequence[Row], left: float, largest: float) -> None:
     y, at = 0.0, dict[str, list[float]]()
     for method in dict.fromkeys(r.method for r in rows):
         for row in (r for r in rows if r.method == method):
@@ -64,7 +64,7 @@ def _panel(axis: Axes, model: str, rows: Sequence[Row], largest: float) -> None:
         y += 0.8
     axis.set_yticks([sum(each) / len(each) for each in at.values()], list(at), fontsize=8)
     axis.set_ylim(max(y - 0.8, 0.5), -1)
-    axis.set(xscale="log", xlim=(0.8, max(10.0, largest * 2)))
+    axis.set(xscale="log", xlim=(left, max(10.0, largest * 2)))
     axis.set_title(f"{model}, one image", fontsize=9, loc="left")
     ticks = [t for t in (1, 2, 5, 10, 100, 1000, 10000) if t < largest * 2]
     axis.set_xticks(ticks, [f"{t:,}" for t in ticks], fontsize=8)
