@@ -1,4 +1,4 @@
-"""PyTorch's models, their input in the best memory layout, and their bare passes."""
+"""PyTorch's models, their input with channels last, and their bare passes."""
 
 from __future__ import annotations
 
