@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-FRAMEWORKS := keras-jax none torch keras-tensorflow keras-torch
+FRAMEWORKS := keras-jax torch keras-tensorflow none keras-torch
 
 .PHONY: demo test test-cuda check bench bench-gpu docs clean
 
