@@ -54,7 +54,7 @@ before the first round is frozen, so that Python's collector does not walk throu
   and for integrated gradients both ends of the path, without which the residual is not known. The peers are told the
   class, and do not give the residual, but have the same limit.
 - Bare passes are those of the user's own model. In MobileNetV2 sightline's fold each batch norm into the convolution before
-  it (PyTorch), which is why they may cost less than 1.00; what the folding takes in each call is in its time.
+  it (PyTorch), which is why they may cost less than 1.00; what the folding takes in each pass is in its time.
 - The limit of `lrp-epsilon` is a bare pass; what its rules compute beside it, element by element, is not in it.
 - The limit of Grad-CAM on a vision transformer is a pass, and the way back to where its map lies: before the last block.
 - The limit of Ablation-CAM is a pass, and a tail written by hand (average, linear) for each channel, 64 at a time.

@@ -73,16 +73,13 @@ def test_in_a_graph_both_are_part_of_it() -> None:
             assert to_numpy(twice(a, a)).tolist() == [2.0, -4.0]
 
 
-def test_a_tape_follows_them() -> None:
-    for a in arrays(np.array([1.0, -2.0])):
-        if is_tensorflows(a):
-            import tensorflow as tf
+if ON_TENSORFLOW:
 
-            with tf.GradientTape() as tape:
-                tape.watch(a)
-                score = tf.reduce_sum(twice(a, tf.stop_gradient(a)))
-            assert tape.gradient(score, a).numpy().tolist() == [2.0, 2.0]
-        elif "torch" in FRAMEWORK:
-            a.requires_grad_()
-            twice(a, a.detach()).sum().backward()
-            assert a.grad.tolist() == [2.0, 2.0]
+    def test_a_tape_follows_them() -> None:
+        import tensorflow as tf
+
+        a = tf.constant([1.0, -2.0])
+        with tf.GradientTape() as tape:
+            tape.watch(a)
+            score = tf.reduce_sum(twice(a, tf.stop_gradient(a)))
+        assert tape.gradient(score, a).numpy().tolist() == [2.0, 2.0]

@@ -245,6 +245,15 @@ def test_a_few_chains_among_other_batch_norms_are_left_as_they_are() -> None:
     assert norms == [2]
 
 
+def test_a_convolution_with_more_weights_a_channel_than_cells_is_left_as_it_is() -> None:
+    few, many = (nn.Sequential(nn.Conv2d(3, 3, side, padding="same"), nn.BatchNorm2d(3)) for side in (5, 7))
+    model = nn.Sequential(few, many).eval()  # 75 and 147 weights; the image has 81 cells
+    with times_run() as norms:
+        found = TorchModel(model).run(image()).outputs
+    assert norms == [1]
+    torch.testing.assert_close(found, model(image()).detach().contiguous(), rtol=1e-5, atol=1e-6)
+
+
 class Doing(Chains):
     """One that does something to its own parts on the way."""
 

@@ -139,7 +139,7 @@ def _is_hooked(own: dict[str, Any]) -> bool:
 
 
 def _is_plain(t: Any) -> bool:
-    return (type(t) is nn.Parameter or type(t) is torch.Tensor) and t.dtype is torch.float32 and t.is_cpu
+    return (type(t) is nn.Parameter or type(t) is torch.Tensor) and is_folded(t)
 
 
 def _as_one(
