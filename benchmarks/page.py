@@ -38,9 +38,9 @@ def _text(rows: Sequence[Row], command: str, device: str, seconds: float) -> str
 Measured by `{command}` on {datetime.date.today()} in {seconds / 60:.0f} minutes: {_machine()}. {_versions()}; Python
 {platform.python_version()}. {device}
 
-F is a bare forward pass without a graph, FB a bare forward and input-gradient pass, both with channels last (PyTorch)
-or compiled (TensorFlow, JAX), at the same batch; those of many passes are made in full chunks of copies of the
-image. "limit" is what the method's definition needs of them, and "cost / limit" the contender's time over theirs: 1.00 is
+F is a bare forward pass without a graph, FB a bare forward and input-gradient pass, both with channels last or first, as
+is quicker here (PyTorch), or compiled (TensorFlow, JAX), at the same batch; those of many passes are made in full chunks of
+copies of the image. "limit" is what the method's definition needs of them, and "cost / limit" the contender's time over theirs: 1.00 is
 the limit. Contenders ran in turn in one process, each between two runs of its limit; the ratio is the median over the
 rounds of its time to the mean of those two (each the shortest of three where it takes under a tenth of a second, by us
 and by the peers alike), "ms" the shortest time, "cost / sightline" the ratio over that of our whole
@@ -67,9 +67,8 @@ before the first round is frozen, so that Python's collector does not walk throu
   passes, measured bare: forward with five gradients back to the image, as gradient and input x gradient share it, as
   guided backpropagation, and as the DeconvNet bends it; and one forward for the CAMs, whose way back is short.
 - The peers and sightline are given the image as torchvision's transforms give it, with its channels first. sightline lays
-  it out channels last by itself; "told channels last" is the peer given an image that its user has laid out so. That is
-  the quicker layout but for a single image of ResNet-50 (docs/speed_and_memory.md); it is chosen from the model, never from
-  the batch, so that no map depends on how many images are given.
+  it out channels last by itself, and lays out what goes into convolutions of many weights channels first
+  (docs/speed_and_memory.md); "told channels last" is the peer given an image that its user has laid out so.
 - The rows of metrics (deletion, insertion, ROAD and the others of faithfulness) are of one smooth map, with 15 steps or 16
   samples; their limit is the images that they pass, in passes of the sizes in which the metric makes them.
 - xplique pins older versions of what the others need: it and sightline ran in an environment of their own (TensorFlow

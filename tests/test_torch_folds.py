@@ -356,11 +356,17 @@ def through_a_file(features: Any, x: torch.Tensor) -> torch.Tensor:
         return torch.load(file, weights_only=False)(x)
 
 
+def compiled_on_the_way(features: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.jit.script(features)(x)
+
+
 DOINGS = (by_other_weights, by_the_batchs_statistics, by_statistics_of_its_own, by_weights_of_its_own, with_a_hook)
 DOINGS += (with_another_part, as_a_copy, in_pieces, by_another_convolution)
 DOINGS += (with_a_bias_of_its_own, with_a_hidden_weight, by_another_forward, by_a_forward_that_stays, through_a_file)
+DOINGS += (compiled_on_the_way,)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
 @pytest.mark.parametrize("do", DOINGS)
 def test_what_a_pass_does_to_its_own_parts_counts(do: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
     model, double = made(lambda: Doing(do)), made(lambda: Doing(do)).double()

@@ -90,7 +90,8 @@ def _maps(attribution: np.ndarray, reduce: str | None, size: tuple[int, int], si
 def _checks(maps: np.ndarray) -> dict[str, np.ndarray]:
     flat = np.abs(maps.reshape(len(maps), -1))
     peak = flat.max(axis=1, keepdims=True)
-    return {"zeros": (flat == 0).mean(axis=1), "saturated": ((flat == peak) & (peak > 0)).mean(axis=1)}
+    zeros, highest = (np.count_nonzero(flat == level, axis=1) / flat.shape[1] for level in (0, peak))
+    return {"zeros": zeros, "saturated": np.where(peak[:, 0] > 0, highest, 0.0)}
 
 
 def highest_classes(outputs: np.ndarray, head: str, loaded: Loaded, count: int) -> list[list[dict[str, Any]]]:

@@ -14,24 +14,12 @@ from types import MethodType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
-from torch.nn.modules.module import _has_any_global_hook
 
-from sightline.frameworks.torch.watch import Watch
+from sightline.frameworks.torch.layouts import lays_out
+from sightline.frameworks.torch.undisturbed import is_plain, is_undisturbed, lets_be
 
-_BENT = frozenset({"conv", "norm"})  # what a rule must see as the two that they are
-
-
-def _made_of() -> tuple[Any, ...]:
-    """What the two do, unless somebody puts something else there."""
-    conv = nn.Conv2d.forward, nn.Conv2d._conv_forward, F.conv2d
-    chain = nn.Sequential.forward, nn.Sequential.__iter__
-    return nn.Module.__call__, *chain, *conv, nn.BatchNorm2d.forward, F.batch_norm
-
-
-_TORCHS_OWN = _made_of()
-_HIDING = {"weight", "bias", "running_mean", "running_var", "forward", "_conv_forward"}  # in a module's own fields
+_HIDING = {"weight", "bias", "running_mean", "running_var", "forward"}  # in a module's own fields
 
 
 def chains_of(modules: Iterable[nn.Module]) -> list[nn.Sequential]:
@@ -46,15 +34,10 @@ def chains_of(modules: Iterable[nn.Module]) -> list[nn.Sequential]:
     return [chain for chain in every if isinstance(chain, nn.Sequential) and pairs.get(id(chain))]
 
 
-def is_folded(weight: torch.Tensor | None) -> bool:
-    """Whether weights of this type, where they lie, are folded: on a GPU the time goes into starting what does it."""
-    return weight is not None and weight.is_cpu and weight.dtype is torch.float32
-
-
 @contextmanager
 def folded(chains: Sequence[nn.Sequential], kinds: frozenset[str] | None) -> Iterator[None]:
     """Within it the chains of a twin run folded, unless operations of one of the `kinds` are to be seen; None: of any."""
-    if kinds is None or kinds & _BENT or not _is_undisturbed():
+    if not lets_be(kinds):
         yield
         return
     free = [
@@ -83,12 +66,13 @@ def _are_two(conv: Any, norm: Any) -> bool:
     return type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d
 
 
+@torch.jit.ignore  # who compiles a chain on the way has it as it is
 def _forward(chain: nn.Sequential, input: Any) -> Any:
     """The parts of a chain one after the other, convolutions with their batch norms as one where they can be."""
     if not _is_chain(chain):  # it has another class by now
         return type(chain).forward(chain, input)
     parts: list[Any] = list(chain._modules.values())
-    if not _is_undisturbed() or torch.is_autocast_enabled("cpu"):
+    if not is_undisturbed():
         for part in parts:
             input = part(input)
         return input
@@ -103,14 +87,6 @@ def _forward(chain: nn.Sequential, input: Any) -> Any:
 _forward.__name__ = "forward"  # a chain that is pickled meanwhile takes that of its class
 
 
-def _is_undisturbed() -> bool:
-    """Whether nobody but ourselves watches what runs."""
-    count = torch._C._len_torch_function_stack()
-    ours = not count or (count == 1 and isinstance(torch._C._get_function_stack_at(0), Watch))
-    seen = not ours or torch._C._len_torch_dispatch_stack() or _has_any_global_hook()
-    return not seen and _made_of() == _TORCHS_OWN
-
-
 def _made_by(conv: Any, norm: Any, x: Any) -> tuple[Any, ...] | None:
     """(w, b, γ, β, μ, σ²) of a convolution and its batch norm; None unless both are as torch made them, in float32 on the
     CPU, and norm by fixed statistics.
@@ -118,19 +94,19 @@ def _made_by(conv: Any, norm: Any, x: Any) -> tuple[Any, ...] | None:
     if not _are_two(conv, norm):
         return None
     a, b = conv.__dict__, norm.__dict__
-    if b["training"] or _is_hooked(a) or _is_hooked(b) or not (_HIDING.isdisjoint(a) and _HIDING.isdisjoint(b)):
+    if b["training"] or _is_hooked(a) or _is_hooked(b) or _hides(a) or _hides(b):
         return None
     if "bias" not in a["_parameters"]:  # it is a buffer, say
         return None
     weight, bias = a["_parameters"].get("weight"), a["_parameters"]["bias"]
     own, statistics = b["_parameters"], b["_buffers"]
     fixed = own.get("weight"), own.get("bias"), statistics.get("running_mean"), statistics.get("running_var")
-    if not (_is_plain(x) and _is_plain(weight) and (bias is None or _is_plain(bias)) and x.ndim == 4):
+    if not (is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias)) and x.ndim == 4):
         return None
     if weight.shape[1:].numel() > x.shape[2] * x.shape[3]:  # weights to scale than values: that gains nothing
         return None
     count = weight.shape[:1]
-    return (weight, bias, *fixed) if all(_is_plain(t) and t.shape == count for t in fixed) else None
+    return (weight, bias, *fixed) if all(is_plain(t) and t.shape == count for t in fixed) else None
 
 
 def _is_hooked(own: dict[str, Any]) -> bool:
@@ -138,8 +114,9 @@ def _is_hooked(own: dict[str, Any]) -> bool:
     return bool(hooks)
 
 
-def _is_plain(t: Any) -> bool:
-    return (type(t) is nn.Parameter or type(t) is torch.Tensor) and is_folded(t)
+def _hides(own: dict[str, Any]) -> bool:
+    """Whether a module's fields hide what torch would take, or another operation than its own stands in them."""
+    return not _HIDING.isdisjoint(own) or ("_conv_forward" in own and not lays_out(own["_conv_forward"]))
 
 
 def _as_one(

@@ -15,20 +15,22 @@ from sightline.errors import InputError, ModelError
 from sightline.frameworks.torch.compiled import NOTE, compiled
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
-from sightline.frameworks.torch.folds import folded, is_folded
+from sightline.frameworks.torch.folds import folded
+from sightline.frameworks.torch.layouts import laid_out
 from sightline.frameworks.torch.outputs import by_image, choose, chosen, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.places import kept, met
-from sightline.frameworks.torch.pool import FOLDING, WRITING, Spare, borrowed, held, looked_at
+from sightline.frameworks.torch.pool import FOLDING, MIXED, WRITING, Spare, borrowed, held, looked_at
 from sightline.frameworks.torch.precision import casting, checked, tensor_float, told
-from sightline.frameworks.torch.replay import Memory, answering, remember
+from sightline.frameworks.torch.replay import Memory, Ran, answering, remember
 from sightline.frameworks.torch.taps import Taps, tapped
 from sightline.frameworks.torch.twin import twin
+from sightline.frameworks.torch.undisturbed import is_quick
 from sightline.frameworks.torch.watch import Watch
 from sightline.layers import without_dead_grids
 from sightline.model import Edit, Layer, Place, Rule, Target, Trace, places_of, rows_of, scored_of
 
-_MAPPED = 32 * 2**20  # bytes from which on the C library asks for memory anew each time, and each page costs a fault
+_QUICK = 64 * 2**20  # bytes: a value of more is out of every cache, and its memory asked for anew, page by page
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class TorchModel:
 
     @property
     def channels_last(self) -> bool:
-        """Whether the image is laid out channels last: from the model alone, never from the batch."""
+        """Whether the image is laid out channels last: from the model alone, never from the batch; see `layouts`, too."""
         own = _first_weight(self.module)
         narrow = own is not None and own.dtype != torch.float64
         return narrow and any(p.ndim == 4 for p in self.module.parameters())
@@ -64,8 +66,9 @@ class TorchModel:
         """Where and how passes are computed, for the answer."""
         own = _first_weight(self.module)
         layout = "channels_last" if self.channels_last else "contiguous"
-        if self.module in FOLDING and is_folded(own) and not (self.precision or self.compiles):
-            layout += ", batch norms folded where nothing asks for them"
+        if is_quick(own) and not (self.precision or self.compiles):
+            layout += " but for convolutions of many weights" if self.module in MIXED else ""
+            layout += ", batch norms folded where nothing asks for them" if self.module in FOLDING else ""
         precision = told(self.precision or (torch.get_default_dtype() if own is None else own.dtype))
         rounded = "" if self.precision else tensor_float(own)
         return {"device": str(device_of(self.module)), "precision": precision + rounded, "layout": layout}
@@ -84,7 +87,7 @@ class TorchModel:
         if device_of(self.module).type != "cpu":
             return None
         weights: int = sum(p.nbytes for p in self.module.parameters())
-        return max(_MAPPED, weights)
+        return max(_QUICK, weights)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -156,6 +159,7 @@ class TorchModel:
                 x = stack.enter_context(answering(spare, memory, images))
             if not self.compiles:
                 kinds = frozenset[str]() if rule is None else getattr(rule, "kinds", None)
+                stack.enter_context(laid_out(spare.convs, kinds))
                 stack.enter_context(folded(spare.chains, kinds))
             taps = stack.enter_context(tapped(spare, places, edit, target is not None, self.precision))
             with self._casting():
@@ -173,7 +177,11 @@ class TorchModel:
         if is_torchvision(self.module):  # its parts hand on lists of images, which cannot be repeated as tensors can
             return None
         x, images = usable(self.array(x)).detach(), x.shape[0]
-        run = lambda spare, taps, x: self._watched(spare, taps, x, images, None)  # noqa: E731
+
+        def run(spare: Spare, taps: Taps, x: torch.Tensor) -> Ran:
+            with laid_out(spare.convs, frozenset()):
+                return self._watched(spare, taps, x, images, None)
+
         with self._casting():
             return remember(self.module, x, place, self.precision, run)
 

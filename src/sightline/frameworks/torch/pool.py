@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from sightline.frameworks.torch.folds import chains_of
+from sightline.frameworks.torch.layouts import convolutions_of
 from sightline.frameworks.torch.looks import HOOKS, Look, look, same, seen_to_change
 from sightline.frameworks.torch.twin import Seen, is_plain_object, twin
 from sightline.model import Layer
@@ -40,6 +41,7 @@ class Spare:
     modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
     compiled: Any = None  # the module as torch.compile gives it, once it was asked for
     chains: list[nn.Sequential] = field(default_factory=list)  # whose batch norms need not run
+    convs: list[nn.Conv2d] = field(default_factory=list)  # each with a layout of its own
     layers: tuple[Any, list[Layer]] = (None, [])  # that a pass meets, and of which input
     unwritten: set[str] = field(default_factory=set)  # the places whose values no operation in place was seen to follow
     clean: bool = True  # nothing was changed that a hook's removal does not mend
@@ -50,6 +52,8 @@ WRITING: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 """Modules whose passes were seen to write their own fields, so that no twin of theirs serves twice."""
 FOLDING: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 """Modules of whose batch norms most can be folded into the convolutions before them."""
+MIXED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Modules whose convolutions have each a layout of their own."""
 _LOCK = threading.Lock()
 _HELD: ContextVar[dict[nn.Module, Spare] | None] = ContextVar("_HELD", default=None)
 
@@ -161,8 +165,9 @@ def _made(module: nn.Module) -> Spare:
     spare = Spare(new, (parts, look(parts)), look([module]), (own, look(own, HOOKS)), weights, buffers, places)
     spare.plain = _plain(spare, module)
     spare.modules = unscripted(new)
-    spare.chains = chains_of(spare.modules.values())
+    spare.chains, spare.convs = chains_of(spare.modules.values()), convolutions_of(spare.modules.values())
     (FOLDING.add if spare.chains else FOLDING.discard)(module)
+    (MIXED.add if spare.convs else MIXED.discard)(module)
     spare.scripted = any(isinstance(part, torch.jit.ScriptModule) for part in new.modules())
     return spare
 
