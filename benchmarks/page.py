@@ -40,21 +40,21 @@ Measured by `{command}` on {datetime.date.today()} in {seconds / 60:.0f} minutes
 
 F is a bare forward pass without a graph, FB a bare forward and input-gradient pass, both with channels last or first, as
 is quicker here (PyTorch), or compiled (TensorFlow, JAX), at the same batch; those of many passes are made in full chunks of
-copies of the image. "limit" is what the method's definition needs of them, and "cost / limit" the contender's time over theirs: 1.00 is
-the limit. Contenders ran in turn in one process, each between two runs of its limit; the ratio is the median over the
-rounds of its time to the mean of those two (each the shortest of three where it takes under a tenth of a second, by us
-and by the peers alike), "ms" the shortest time, "cost / sightline" the ratio over that of our whole
-call. The row "the limit" is a bare pass measured so against itself: how far it lies from 1.00 is what this machine's
-noise leaves of the second digit. "sightline" is the whole `explain()`, from the input to the map and the facts on the
-host; "the method alone" starts from the model's own arrays, and leaves the attribution on the model's device, as the
-peers do. The weights are random; they do not change the work. Heavy models have but one or two rounds. What was there
-before the first round is frozen, so that Python's collector does not walk through all libraries in someone's time.
+copies of the image. "limit" is what the method's definition needs of them, and "cost / limit" the contender's time over
+theirs: 1.00 is the limit. Contenders ran in turn in one process, each between two runs of its limit; the ratio is the
+median over the rounds of its time to the mean of those two (each the shortest of three where it takes under a tenth of a
+second, by us and by the peers alike), "ms" the shortest time, "cost / sightline" the ratio over that of our whole call. The
+row "the limit" is a bare pass measured so against itself: how far it lies from 1.00 is what this machine's noise leaves of
+the second digit. "sightline" is the whole `explain()`, from the input to the map and the facts on the host; "the method
+alone" starts from the model's own arrays, and leaves the attribution on the model's device, as the peers do. The weights
+are random; they do not change the work. Heavy models have but one or two rounds. What was there before the first round is
+frozen, so that Python's collector does not walk through all libraries in someone's time.
 
 - The F beside the FB or F of a method of many passes is the image itself, which tells the top class or the whole score,
   and for integrated gradients both ends of the path, without which the residual is not known. The peers are told the
   class, and do not give the residual, but have the same limit.
 - Bare passes are those of the user's own model. In MobileNetV2 sightline's fold each batch norm into the convolution before
-  it (PyTorch), which is why they may cost less than 1.00; what the folding takes in each pass is in its time.
+  it (PyTorch, TensorFlow), which is why they may cost less than 1.00; what the folding takes in each pass is in its time.
 - The limit of `lrp-epsilon` is a bare pass; what its rules compute beside it, element by element, is not in it.
 - The limit of Grad-CAM on a vision transformer is a pass, and the way back to where its map lies: before the last block.
 - The limit of Ablation-CAM is a pass, and a tail written by hand (average, linear) for each channel, 64 at a time.

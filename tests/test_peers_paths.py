@@ -98,7 +98,7 @@ def test_gradient_shap_of_a_small_net_is_captums(monkeypatch: pytest.MonkeyPatch
 
 
 def test_gradient_shap_of_resnet18_is_captums(monkeypatch: pytest.MonkeyPatch) -> None:
-    compare_shap(residual_net(), torch.randn(2, 3, 64, 64), 1e-5, monkeypatch)
+    compare_shap(residual_net().double(), torch.randn(2, 3, 64, 64).double(), 1e-9, monkeypatch)
 
 
 @pytest.mark.assets

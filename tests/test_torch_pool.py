@@ -284,10 +284,10 @@ def test_what_was_held_is_free_afterwards_also_after_an_error() -> None:
     assert pool._HELD.get() is None
 
 
-def test_on_the_cpu_a_pass_takes_as_many_images_as_give_no_value_over_32_mib() -> None:
+def test_on_the_cpu_a_pass_takes_as_many_images_as_give_no_value_over_64_mib() -> None:
     def many(conv: nn.Module, dtype: torch.dtype = torch.float32) -> int:
         return passing(TorchModel(nn.Sequential(conv).to(dtype)), torch.zeros(1, 3, 64, 64, dtype=dtype))
 
-    wide, narrow = nn.Conv2d(3, 512, 3, padding=1), nn.Conv2d(3, 8, 3)  # 8 MiB an image, and less
+    wide, narrow = nn.Conv2d(3, 1024, 3, padding=1), nn.Conv2d(3, 8, 3)  # 16 MiB an image, and less
     assert (many(wide), many(narrow), many(wide, torch.float64)) == (4, 8, 2)
-    assert many(nn.Sequential(wide, nn.Flatten(), nn.Linear(512 * 64 * 64, 8))) == 8  # 64 MiB of weights to read
+    assert many(nn.Sequential(wide, nn.Flatten(), nn.Linear(1024 * 64 * 64, 8))) == 8  # 128 MiB of weights to read

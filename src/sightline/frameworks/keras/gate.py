@@ -42,6 +42,8 @@ class Engine:
     detach: Callable[[Array], Array] = lambda a: a  # a value whose gradient is not asked
     mark: Callable[[], AbstractContextManager[Any]] = nullcontext  # stands around what the gate has seen
     seen: Callable[[Array], Array] = lambda y: y  # notes that a rule was asked of the ReLU that gave this
+    biased: Callable[[Array, Array, bool], Array] | None = None
+    """What a convolution gave and a bias (channels first or not), where batch norms are folded into convolutions."""
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Pass:
     visited: set[Place] = field(default_factory=set)
     heads: list[tuple[Array, Array, str]] = field(default_factory=list)  # (probabilities, scores, kind)
     hits: int = 0  # operations that took a backward rule
+    folded: bool = False  # a batch norm was done together with the convolution before it
     level: Any = None
     inside: Operation | None = None  # the innermost operation, its place, and the names down to it
     place: Place = ""

@@ -72,6 +72,8 @@ class KerasModel:
         every = [layer for layer in self.model._flatten_layers() if not isinstance(layer, keras.Model)]
         kinds = sorted({str(layer.compute_dtype) for layer in every})
         layout = "channels_last" if self.channel == -1 else "channels_first"
+        if self.model in getattr(self.engine, "FOLDED", ()):
+            layout += ", batch norms folded where nothing asks for them"
         return {"device": self.engine.device(), "precision": "+".join(kinds), "layout": layout}
 
     def held(self) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ from keras.src.models.functional import Functional
 from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
+from sightline.frameworks.keras.folding import Made, convolved, normed
 from sightline.frameworks.keras.gate import Pass, suspended
 from sightline.model import Op
 
@@ -55,6 +56,7 @@ class RuledPass(Pass):
     made: dict[int, tuple[Array, Op]] = field(default_factory=dict)  # what an operation with weights gave
     shallow: dict[int, Array] = field(default_factory=dict)  # what lies before any of these
     deep: bool = False  # one was met
+    convolved: dict[int, Made] = field(default_factory=dict)  # what a batch norm may do together with the convolution
 
     @property
     def whole(self) -> bool:
@@ -82,14 +84,25 @@ class RuledPass(Pass):
 
     def call(self, op: Operation, args: Any, kwargs: Any) -> Any:
         """What the operation does, with the rule's backward pass."""
-        if not self.whole or isinstance(op, (Functional, keras.Sequential)):
+        if isinstance(op, (Functional, keras.Sequential)):
             return super().call(op, args, kwargs)
+        if not self.whole:
+            return self._as_it_is(op, args, kwargs)
         xs = tuple(leaf for leaf in tree.flatten((args, kwargs)) if backend.is_tensor(leaf))
         shallow = all(id(x) in self.shallow for x in xs) or not self.deep
         outputs = self._leaf(op, xs, args, kwargs, shallow)
         if shallow and self._kind(op) not in ("conv", "linear", "norm"):
             self.shallow |= {id(y): y for y in tree.flatten(outputs) if backend.is_tensor(y)}
         return outputs
+
+    def _as_it_is(self, op: Operation, args: Any, kwargs: Any) -> Any:
+        """What the operation does, a batch norm together with the convolution before it."""
+        if (y := normed(self, op, args, kwargs, self.convolved)) is not None:
+            return y
+        y = super().call(op, args, kwargs)
+        if (made := convolved(self, op, args, y)) is not None:
+            self.convolved[id(y)] = made
+        return y
 
     def _leaf(self, op: Operation, xs: tuple[Array, ...], args: Any, kwargs: Any, shallow: bool) -> Any:
         kind = self._kind(op)

@@ -76,7 +76,15 @@ def _seen() -> AbstractContextManager[None]:
     return override
 
 
-ENGINE = Engine(tf.compat.v1.get_default_graph, _vjp, _bend, mark=_seen)
+def _biased(y: Array, bias: Array, first: bool) -> Array:
+    """In the form that TensorFlow does together with the convolution before and the ReLU after it."""
+    return tf.nn.bias_add(y, bias, "NCHW" if first else "NHWC")
+
+
+_folding = None if tf.config.list_physical_devices("GPU") else _biased
+ENGINE = Engine(tf.compat.v1.get_default_graph, _vjp, _bend, mark=_seen, biased=_folding)
+FOLDED: weakref.WeakSet[keras.Model] = weakref.WeakSet()
+"""Models in a pass of which batch norms were folded into convolutions."""
 
 
 @dataclass
@@ -175,6 +183,8 @@ def _trace(model: keras.Model, ask: Ask, arrays: Arrays) -> tuple[str, list[Arra
     with keras.StatelessScope(initialize_variables=False), graph.gradient_override_map(override):
         outputs = forward(model, ask, arrays, watch)
         watch.sweep()
+    if watch.folded:
+        FOLDED.add(model)
     check_met(ask, watch)
     _check_sealed(graph, ask)
     outputs, head = before_head(watch, outputs)
