@@ -360,10 +360,14 @@ def compiled_on_the_way(features: Any, x: torch.Tensor) -> torch.Tensor:
     return torch.jit.script(features)(x)
 
 
+def compiled_whole(features: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.compile(lambda z: features(z), backend="eager", fullgraph=True)(x)
+
+
 DOINGS = (by_other_weights, by_the_batchs_statistics, by_statistics_of_its_own, by_weights_of_its_own, with_a_hook)
 DOINGS += (with_another_part, as_a_copy, in_pieces, by_another_convolution)
 DOINGS += (with_a_bias_of_its_own, with_a_hidden_weight, by_another_forward, by_a_forward_that_stays, through_a_file)
-DOINGS += (compiled_on_the_way,)
+DOINGS += (compiled_on_the_way, compiled_whole)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is")

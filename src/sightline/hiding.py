@@ -64,7 +64,8 @@ def scores_of(
     model: Model, x: Array, target: Target, items: Sequence[int], perturb: Callable[[list[int]], Array]
 ) -> np.ndarray:
     """The scores (k, items, n) of the images that `perturb` makes of some of the items, (m, n, *image), in float64."""
-    each = [trace.score for _, trace in stream(model, x, items, perturb, target=target)]  # on the device until the end
+    passes = stream(model, x, items, perturb, target=target)
+    each = [1 * trace.score for _, trace in passes]  # on the device until the end, and no view of what is written again
     return np.concatenate([to_numpy(score) for score in each], axis=1).astype(np.float64)
 
 

@@ -41,7 +41,7 @@ def cut_after(model: keras.Model, place: Place) -> Cut:
     The compiler leaves out what no value needs any more: of a trunk that a skip connection crosses nothing, unless the
     skipped value is given too.
     """
-    nodes = _nodes(model)
+    nodes = nodes_of(model)
     names = Counter(node.operation.name for node in nodes)
     if names[place] != 1 or max(names.values()) > 1:  # nested, or called more than once
         return Cut(place)
@@ -57,7 +57,7 @@ def cut_after(model: keras.Model, place: Place) -> Cut:
     return Cut(place, frozenset(made[i] for i in after), tuple(crossing))
 
 
-def _nodes(model: keras.Model) -> list[Any]:
+def nodes_of(model: keras.Model) -> list[Any]:
     """The calls of a functional model's operations, in the order in which they are made, but for the inputs."""
     model = getattr(model, "_functional", model)  # a Sequential keeps its own
     if not isinstance(model, Functional):

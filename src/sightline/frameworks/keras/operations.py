@@ -6,7 +6,7 @@ Keras' own is "other": nothing is known of what happens in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from keras.src.models.functional import Functional
 from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array
-from sightline.frameworks.keras.folding import Made, convolved, normed
+from sightline.frameworks.keras.folding import Made, convolved, normed, pairs_of
 from sightline.frameworks.keras.gate import Pass, suspended
 from sightline.model import Op
 
@@ -56,7 +56,8 @@ class RuledPass(Pass):
     made: dict[int, tuple[Array, Op]] = field(default_factory=dict)  # what an operation with weights gave
     shallow: dict[int, Array] = field(default_factory=dict)  # what lies before any of these
     deep: bool = False  # one was met
-    convolved: dict[int, Made] = field(default_factory=dict)  # what a batch norm may do together with the convolution
+    pairs: Mapping[int, int] = field(default_factory=dict)  # of the model whose operation is called: see `pairs_of`
+    convolved: dict[int, Made] = field(default_factory=dict)  # what such a batch norm, by its id, is to know
 
     @property
     def whole(self) -> bool:
@@ -82,12 +83,26 @@ class RuledPass(Pass):
         op = Op("output", "", lambda: (outputs,), {}, partial(self.engine.vjp, _same), before=before)
         return self.bent(op, (outputs,), _same)
 
+    def operate(self, op: Operation, args: Any, kwargs: Any) -> Any:
+        """As any pass; the model itself is the first to tell which of its batch norms can be folded."""
+        if self.names is None and self.engine.biased:
+            self.pairs = pairs_of(op)
+        return super().operate(op, args, kwargs)
+
     def call(self, op: Operation, args: Any, kwargs: Any) -> Any:
         """What the operation does, with the rule's backward pass."""
+        above = self.pairs
+        self.pairs = pairs_of(op) if self.engine.biased else {}
+        try:
+            return self._called(op, args, kwargs, above)
+        finally:
+            self.pairs = above
+
+    def _called(self, op: Operation, args: Any, kwargs: Any, above: Mapping[int, int]) -> Any:
         if isinstance(op, (Functional, keras.Sequential)):
             return super().call(op, args, kwargs)
         if not self.whole:
-            return self._as_it_is(op, args, kwargs)
+            return self._as_it_is(op, args, kwargs, above)
         xs = tuple(leaf for leaf in tree.flatten((args, kwargs)) if backend.is_tensor(leaf))
         shallow = all(id(x) in self.shallow for x in xs) or not self.deep
         outputs = self._leaf(op, xs, args, kwargs, shallow)
@@ -95,13 +110,14 @@ class RuledPass(Pass):
             self.shallow |= {id(y): y for y in tree.flatten(outputs) if backend.is_tensor(y)}
         return outputs
 
-    def _as_it_is(self, op: Operation, args: Any, kwargs: Any) -> Any:
+    def _as_it_is(self, op: Operation, args: Any, kwargs: Any, above: Mapping[int, int]) -> Any:
         """What the operation does, a batch norm together with the convolution before it."""
-        if (y := normed(self, op, args, kwargs, self.convolved)) is not None:
+        before = self.convolved.pop(id(op), None)
+        if before is not None and (y := normed(self, op, args, kwargs, before)) is not None:
             return y
         y = super().call(op, args, kwargs)
-        if (made := convolved(self, op, args, y)) is not None:
-            self.convolved[id(y)] = made
+        if id(op) in above and (made := convolved(self, op, args, y)) is not None:
+            self.convolved[above[id(op)]] = made
         return y
 
     def _leaf(self, op: Operation, xs: tuple[Array, ...], args: Any, kwargs: Any, shallow: bool) -> Any:

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.frameworks.torch.layouts import lays_out
 from sightline.frameworks.torch.undisturbed import is_plain, is_undisturbed, lets_be
 
-_HIDING = {"weight", "bias", "running_mean", "running_var", "forward"}  # in a module's own fields
+_HIDING = {"weight", "bias", "running_mean", "running_var", "forward", "_conv_forward"}  # in a module's own fields
 
 
 def chains_of(modules: Iterable[nn.Module]) -> list[nn.Sequential]:
@@ -94,7 +93,7 @@ def _made_by(conv: Any, norm: Any, x: Any) -> tuple[Any, ...] | None:
     if not _are_two(conv, norm):
         return None
     a, b = conv.__dict__, norm.__dict__
-    if b["training"] or _is_hooked(a) or _is_hooked(b) or _hides(a) or _hides(b):
+    if b["training"] or _is_hooked(a) or _is_hooked(b) or not (_HIDING.isdisjoint(a) and _HIDING.isdisjoint(b)):
         return None
     if "bias" not in a["_parameters"]:  # it is a buffer, say
         return None
@@ -112,11 +111,6 @@ def _made_by(conv: Any, norm: Any, x: Any) -> tuple[Any, ...] | None:
 def _is_hooked(own: dict[str, Any]) -> bool:
     hooks = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
     return bool(hooks)
-
-
-def _hides(own: dict[str, Any]) -> bool:
-    """Whether a module's fields hide what torch would take, or another operation than its own stands in them."""
-    return not _HIDING.isdisjoint(own) or ("_conv_forward" in own and not lays_out(own["_conv_forward"]))
 
 
 def _as_one(

@@ -157,11 +157,10 @@ class TorchModel:
             spare = stack.enter_context(borrowed(self.module))
             if memory is not None:
                 x = stack.enter_context(answering(spare, memory, images))
-            if not self.compiles:
-                kinds = frozenset[str]() if rule is None else getattr(rule, "kinds", None)
-                stack.enter_context(laid_out(spare.convs, kinds))
-                stack.enter_context(folded(spare.chains, kinds))
+            kinds = None if self.compiles else frozenset[str]() if rule is None else getattr(rule, "kinds", None)
+            stack.enter_context(folded(spare.chains, kinds))
             taps = stack.enter_context(tapped(spare, places, edit, target is not None, self.precision))
+            stack.enter_context(laid_out(spare.convs, kinds))
             with self._casting():
                 outputs, head, notes = self._watched(spare, taps, x, images, rule)
             if target is None:

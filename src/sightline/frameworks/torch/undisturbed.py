@@ -25,7 +25,9 @@ _TORCHS_OWN = _made_of()
 
 
 def is_undisturbed() -> bool:
-    """Whether nobody but ourselves watches or changes what runs."""
+    """Whether nobody but ourselves watches, changes or compiles what runs."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False
     count = torch._C._len_torch_function_stack()
     ours = not count or (count == 1 and isinstance(torch._C._get_function_stack_at(0), Watch))
     seen = not ours or torch._C._len_torch_dispatch_stack() or _has_any_global_hook()
@@ -49,4 +51,5 @@ def is_quick(weight: torch.Tensor | None) -> bool:
 
 def is_plain(t: Any) -> bool:
     """Whether it is a tensor of torch's own for which that holds."""
-    return (type(t) is nn.Parameter or type(t) is torch.Tensor) and is_quick(t)
+    own = type(t) is nn.Parameter or type(t) is torch.Tensor
+    return own and is_quick(t) and t.layout is torch.strided
