@@ -155,8 +155,8 @@ def test_a_rule_for_convolutions_meets_them_as_they_are_and_one_for_relus_does_n
 )
 def test_methods_find_what_they_find_in_float64(method: str) -> None:
     named = {"layer": "less"} if method.endswith("cam") else {}
-    found = sl.explain(made(), images(), method=method, target=0, **named)
-    expected = sl.explain(made().double(), images().double(), method=method, target=0, **named)
+    found = sl.explain(made(), images(), method=method, target=lambda scores: -scores[0], **named)
+    expected = sl.explain(made().double(), images().double(), method=method, target=lambda scores: -scores[0], **named)
     scale = float(np.abs(expected.attribution).max())
     assert scale > 0
     np.testing.assert_allclose(found.attribution, expected.attribution, atol=1e-3 * scale)
@@ -164,17 +164,17 @@ def test_methods_find_what_they_find_in_float64(method: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_ablation_leaves_nothing_of_one_pass_in_the_next(count: int) -> None:
-    found = sl.explain(made(), images(count), method="ablation-cam", layer="less", target=0)
+    found = sl.explain(made(), images(count), method="ablation-cam", layer="less", target=lambda scores: -scores[0])
     model, x = made().double(), images(count).double()
     value: list[torch.Tensor] = []
     model.less.register_forward_hook(lambda m, given, y: value.append(y.detach()))
-    score = model(x)[:, 0].detach()
+    score = -model(x)[:, 0].detach()
     a, cam = value[0], torch.zeros(count, 3, 3, dtype=torch.float64)
     for c in range(a.shape[1]):
         without = a.clone()
         without[:, c] = 0
         hook = model.less.register_forward_hook(lambda m, given, y, without=without: without)
-        fall = (score - model(x)[:, 0].detach()) / score.abs()
+        fall = (score + model(x)[:, 0].detach()) / score.abs()
         hook.remove()
         cam += fall[:, None, None] * a[:, c]
     assert cam.max() > 0
