@@ -41,7 +41,7 @@ class Spare:
     modules: dict[str, nn.Module] = field(default_factory=dict)  # every name of every module that can be hooked
     compiled: Any = None  # the module as torch.compile gives it, once it was asked for
     chains: list[nn.Sequential] = field(default_factory=list)  # whose batch norms need not run
-    convs: list[nn.Conv2d] = field(default_factory=list)  # each with a layout of its own
+    convs: list[nn.Conv2d] = field(default_factory=list)  # which may have a layout of their own
     layers: tuple[Any, list[Layer]] = (None, [])  # that a pass meets, and of which input
     unwritten: set[str] = field(default_factory=set)  # the places whose values no operation in place was seen to follow
     clean: bool = True  # nothing was changed that a hook's removal does not mend
@@ -53,7 +53,7 @@ WRITING: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 FOLDING: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 """Modules of whose batch norms most can be folded into the convolutions before them."""
 MIXED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-"""Modules whose convolutions have each a layout of their own."""
+"""Modules some of whose convolutions may have a layout of their own."""
 _LOCK = threading.Lock()
 _HELD: ContextVar[dict[nn.Module, Spare] | None] = ContextVar("_HELD", default=None)
 
