@@ -105,7 +105,7 @@ def in_a_model_that_gives_both(x: Any) -> Any:
 
 
 BODIES = {f.__name__: f for f in (chain, read_twice, activated, of_another_axis, grouped, in_a_model_that_gives_both)}
-DOINGS = {f.__name__: f for f in (by_the_batch, by_keyword, with_a_gradient_inside)}
+DOINGS = {f.__name__: f for f in (by_the_batch, by_keyword, with_a_gradient_inside, of_weights_less_their_mean)}
 BODIES |= {name: lambda x, do=do: layers.ReLU()(Own(do, name="own")(x)) for name, do in DOINGS.items()}
 X = np.random.default_rng(1).uniform(size=(2, 12, 12, 3))
 

@@ -290,14 +290,15 @@ def test_torchvision_in_training_mode(name: str) -> None:
     left = snapshot(module)
     for _ in range(2):
         found = model.run(x).outputs
-        assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+        slack = 1e-5 if module in MIXED else 1e-6  # in another layout it is rounded otherwise
+        assert (found - expected).abs().max() <= slack * expected.abs().max()
     grads = model.run(x, at=[""], target=lambda y: y.flatten(1)[:, 0]).grads[""]
     assert snapshot(module) == left
     leaf = x.clone().requires_grad_()
     given = copy.deepcopy(module).eval()(leaf)
     given = given["out"] if "/" in name else given
     (gradient,) = torch.autograd.grad(given.flatten(1)[:, 0].sum(), [leaf])
-    slack = 1e-3 if module in MIXED else 1e-5  # in another layout some gate flips
+    slack = 1e-3 if module in MIXED else 1e-5  # and some gate flips
     assert (grads[0] - gradient).abs().max() <= slack * gradient.abs().max()
 
 

@@ -1,7 +1,7 @@
 """The layout in which each convolution is quick on a CPU: channels last, but where its weights far outnumber its values.
 
-So it is in the last stage of ResNet-50, which takes up to three times as long with channels last as with channels first;
-in the stages before it is the other way round. It depends on the layer and on the size of an image, never on the batch;
+Of the last stage of ResNet-50 some take three times as long for one image with channels last as with channels first; in
+the stages before it is the other way round. It depends on the layer and on the size of an image, never on the batch;
 and nobody sees it: what such a convolution gives has the layout that it would have had.
 """
 
