@@ -48,13 +48,13 @@ class Tail:
 
     @cached_property
     def _copies_for_one(self) -> float:
-        """How many values cost what an image does: no larger than its largest, and no more than its pass in all."""
+        """How many values cost what an image does: its pass needs no less at any moment, and no less in all."""
         layers = [layer for layer in self.model.places(self.x) if not layer.attends]
         own = math.prod(self.layer.shape)
-        sizes = [math.prod(layer.shape) for layer in layers]
         after = [layer.name for layer in layers].index(self.layer.name) + 1
-        tail = own + _values(layers[after:]) + getattr(self.memory, "held", 0)
-        return min(max(sizes) / own, _values(layers) / tail, SHARES)
+        whole, rest = _sizes(layers), [own, *_sizes(layers[after:])]
+        needed = sum(whole) / (sum(rest) + getattr(self.memory, "held", 0))
+        return min(_at_once(whole) / _at_once(rest), needed, SHARES)
 
     @property
     def computed(self) -> Mapping[str, str]:
@@ -105,6 +105,11 @@ def _edited(a: Array, edit: Mapping[Place, Edit]) -> tuple[Array, dict[Place, Ed
     return own(a) if callable(own) else own, later
 
 
-def _values(layers: Sequence[Layer]) -> int:
-    """How many values the layers give for one image."""
-    return sum(math.prod(layer.shape) for layer in innermost(layers))
+def _sizes(layers: Sequence[Layer]) -> list[int]:
+    """How many values each of the layers gives for one image, those that hold others aside."""
+    return [math.prod(layer.shape) for layer in innermost(layers)]
+
+
+def _at_once(sizes: Sequence[int]) -> int:
+    """How many values there are at most while a layer makes its own out of those before it."""
+    return max(map(sum, zip(sizes, [*sizes[1:], 0])))

@@ -18,6 +18,7 @@ from torch import nn
 
 from sightline.frameworks.torch.undisturbed import is_plain, is_undisturbed, lets_be
 
+_MISSING = object()
 _HIDING = {"weight", "bias", "running_mean", "running_var", "forward", "_conv_forward"}  # in a module's own fields
 
 
@@ -77,48 +78,38 @@ def _forward(chain: nn.Sequential, input: Any) -> Any:
         return input
     at = 0
     while at < len(parts):
-        made = _made_by(parts[at], parts[at + 1], input) if at + 1 < len(parts) else None
-        input = parts[at](input) if made is None else _as_one(parts[at], parts[at + 1].eps, input, *made)
-        at += 1 if made is None else 2
+        with torch._C.DisableTorchFunction():  # whoever watches is not asked about each of a tensor's properties
+            folded = _folded(parts[at], parts[at + 1], input) if at + 1 < len(parts) else None
+        input = parts[at](input) if folded is None else parts[at]._conv_forward(input, *folded)
+        at += 1 if folded is None else 2
     return input
 
 
 _forward.__name__ = "forward"  # a chain that is pickled meanwhile takes that of its class
 
 
-def _made_by(conv: Any, norm: Any, x: Any) -> tuple[Any, ...] | None:
-    """(w, b, γ, β, μ, σ²) of a convolution and its batch norm; None unless both are as torch made them, in float32 on the
-    CPU, and norm by fixed statistics.
+def _folded(conv: Any, norm: Any, x: Any) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The weights and the bias with which a convolution (w, b) needs no batch norm after it, w γ / √(σ² + ε) and
+    β − (μ − b) γ / √(σ² + ε); None unless both are as torch made them, in float32 on the CPU, norm by fixed statistics,
+    and that gains anything.
     """
-    if not _are_two(conv, norm):
+    if not (_are_two(conv, norm) and _is_as_made(conv.__dict__) and _is_as_made(norm.__dict__) and is_plain(x)):
         return None
-    a, b = conv.__dict__, norm.__dict__
-    if b["training"] or _is_hooked(a) or _is_hooked(b) or not (_HIDING.isdisjoint(a) and _HIDING.isdisjoint(b)):
-        return None
-    if "bias" not in a["_parameters"]:  # it is a buffer, say
-        return None
-    weight, bias = a["_parameters"].get("weight"), a["_parameters"]["bias"]
-    own, statistics = b["_parameters"], b["_buffers"]
-    fixed = own.get("weight"), own.get("bias"), statistics.get("running_mean"), statistics.get("running_var")
-    if not (is_plain(x) and is_plain(weight) and (bias is None or is_plain(bias)) and x.ndim == 4):
-        return None
-    if weight.shape[1:].numel() > x.shape[2] * x.shape[3]:  # weights to scale than values: that gains nothing
-        return None
+    own, fixed, statistics = conv._parameters, norm._parameters, norm._buffers
+    weight, bias = own.get("weight"), own.get("bias", _MISSING)  # missing: it is a buffer, say
+    if not is_plain(weight) or x.ndim != 4 or weight.shape[1:].numel() > x.shape[2] * x.shape[3]:
+        return None  # weights to scale than values: that gains nothing
+    values = fixed.get("weight"), fixed.get("bias"), statistics.get("running_mean"), statistics.get("running_var")
     count = weight.shape[:1]
-    return (weight, bias, *fixed) if all(is_plain(t) and t.shape == count for t in fixed) else None
+    if not ((bias is None or is_plain(bias)) and all(is_plain(t) and t.shape == count for t in values)):
+        return None
+    gamma, beta, mean, variance = values
+    scale = (variance + norm.eps).rsqrt_() * gamma
+    shift = torch.addcmul(beta, mean if bias is None else mean - bias, scale, value=-1)
+    return weight * scale.view(-1, 1, 1, 1), shift
 
 
-def _is_hooked(own: dict[str, Any]) -> bool:
+def _is_as_made(own: dict[str, Any]) -> bool:
+    """Whether a module's own fields have neither hooks nor what hides its weights or its forward pass, in evaluation."""
     hooks = own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]
-    return bool(hooks)
-
-
-def _as_one(
-    conv: nn.Conv2d, eps: float, x: torch.Tensor, weight: Any, bias: Any, gamma: Any, beta: Any, mean: Any, var: Any
-) -> torch.Tensor:
-    """The convolution (w, b) with w γ / √(σ² + ε) and β − (μ − b) γ / √(σ² + ε), which then needs no batch norm."""
-    with torch._C.DisableTorchFunction():
-        scale = (var + eps).rsqrt_() * gamma
-        folded = weight * scale.view(-1, 1, 1, 1)
-        shift = torch.addcmul(beta, mean if bias is None else mean - bias, scale, value=-1)
-    return conv._conv_forward(x, folded, shift)
+    return not (hooks or own["training"]) and _HIDING.isdisjoint(own)

@@ -46,11 +46,13 @@ def laid_out(convs: Sequence[nn.Conv2d], kinds: frozenset[str] | None) -> Iterat
 
 def _channels_first(conv: Any, given: tuple[Any, ...]) -> Any:
     """What a convolution is given, with channels first where it has many weights for it."""
-    if len(given) != 1 or not is_undisturbed() or not is_plain(given[0]) or given[0].ndim != 4:
+    if len(given) != 1 or not is_undisturbed():
         return None
-    with torch._C.DisableTorchFunction():
+    with torch._C.DisableTorchFunction():  # whoever watches is not asked about each of a tensor's properties
         x: torch.Tensor = given[0]
-        if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last) or not _is_outweighed(x, conv):
+        if not is_plain(x) or x.ndim != 4 or not x.is_contiguous(memory_format=torch.channels_last):
+            return None
+        if x.is_contiguous() or not _is_outweighed(x, conv):
             return None
         x = x.contiguous()
     setattr(x, _OURS, True)

@@ -44,6 +44,7 @@ class Spare:
     convs: list[nn.Conv2d] = field(default_factory=list)  # which may have a layout of their own
     layers: tuple[Any, list[Layer]] = (None, [])  # that a pass meets, and of which input
     unwritten: set[str] = field(default_factory=set)  # the places whose values no operation in place was seen to follow
+    fresh: bool = False  # no pass has run since the buffers were put back
     clean: bool = True  # nothing was changed that a hook's removal does not mend
 
 
@@ -62,6 +63,7 @@ _HELD: ContextVar[dict[nn.Module, Spare] | None] = ContextVar("_HELD", default=N
 def borrowed(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` for this pass alone; afterwards it is kept if it came back as it went."""
     with looked_at(module) as spare:
+        spare.fresh = False
         yield spare
         if spare.clean and spare.plain and not same(*spare.own):
             WRITING.add(module)
@@ -73,7 +75,7 @@ def looked_at(module: nn.Module) -> Iterator[Spare]:
     """A twin of `module` to see what it is, not to run."""
     kept = _HELD.get()
     spare = kept.pop(module, None) if kept else None
-    if spare is None or not _refreshed(spare):
+    if spare is None or not (spare.fresh or _refreshed(spare)):
         spare = _take(module) or _made(module)
     yield spare
     if not (spare.clean and spare.plain):
@@ -150,6 +152,7 @@ def _refreshed(spare: Spare) -> bool:
                 torch._foreach_copy_(copies, theirs)
     except RuntimeError:
         return False
+    spare.fresh = True
     return True
 
 

@@ -141,10 +141,11 @@ def answering(spare: Spare, memory: Memory, images: int) -> Iterator[torch.Tenso
     copies = images // memory.image.shape[0]
     changed = [spare.modules[name] for name in memory.given]
     for name, module in zip(memory.given, changed):
-        module.forward = _first(iter(memory.given[name]), lambda y: memory.grown(y, copies), module.forward)
+        answer = _first(iter(memory.given[name]), lambda y: memory.grown(y, copies), module.forward)
+        module.__dict__["forward"] = answer
     yield memory.grown(memory.image, copies)
     for module in changed:
-        del module.forward
+        del module.__dict__["forward"]
 
 
 def _first(given: Iterator[Any], grown: Callable[[Any], Any], forward: Callable[..., Any]) -> Callable[..., Any]:

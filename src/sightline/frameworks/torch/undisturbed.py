@@ -22,6 +22,7 @@ def _made_of() -> tuple[Any, ...]:
 
 
 _TORCHS_OWN = _made_of()
+_OWN = (torch.Tensor, nn.Parameter)
 
 
 def is_undisturbed() -> bool:
@@ -51,5 +52,4 @@ def is_quick(weight: torch.Tensor | None) -> bool:
 
 def is_plain(t: Any) -> bool:
     """Whether it is a tensor of torch's own for which that holds."""
-    own = type(t) is nn.Parameter or type(t) is torch.Tensor
-    return own and is_quick(t) and t.layout is torch.strided
+    return type(t) in _OWN and is_quick(t) and t.layout is torch.strided
