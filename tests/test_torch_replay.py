@@ -136,7 +136,7 @@ def test_what_lies_before_the_layer_is_run_once() -> None:
     )
     x = image()
     found = sl.explain(module.eval(), x, method="ablation-cam", target=2, layer="3")
-    assert calls == [1, 2]  # where its layers are, and the memory, which tells the features too
+    assert calls == [1, 1, 2]  # which layers there are, which are read, and the memory, which tells the features
     expected = _ablated(module, x, 2)
     np.testing.assert_allclose(found.attribution, expected, rtol=1e-6, atol=1e-9)
 

@@ -9,17 +9,23 @@ from typing import Any
 
 from sightline.arrays import Array, namespace, to_numpy
 from sightline.errors import LayerError, ModelError, nearest
-from sightline.model import Layer, Model, Target
+from sightline.model import ATTENTION, Layer, Model, Target
 
 
 def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
     """The layer called `wanted`, or that is that object; for None the last one with a grid, before any pooling.
 
-    Raises LayerError for a layer that is not there (suggesting the nearest), that several are called, or without a grid.
+    Raises LayerError for a layer that is not there (suggesting the nearest), that several are called, without a grid, or
+    on which the score does not hang.
     """
     if wanted is None:
         return last_grid(layers)
     found = find_layer(layers, wanted)
+    if found.unread:
+        raise LayerError(
+            f"layer {found.name!r} was given; the scores do not hang on what it gives.",
+            f"Take one that they are made of, such as {last_grid(layers).name!r}.",
+        )
     if found.grid is None:
         name = repr(wanted) if isinstance(wanted, str) else type(wanted).__name__
         raise LayerError(
@@ -55,24 +61,46 @@ _HEADS = {"softmax", "softmax2d", "log_softmax", "logsoftmax", "sigmoid"}
 def last_grid(layers: Sequence[Layer]) -> Layer:
     """The last layer with a grid, as large as the last one that has weights gave it: so before any pooling to a vector.
 
-    By shape and order alone. On VGG-16 it is the last convolution's ReLU; the max-pooling behind it and the average
+    By shape and order. On VGG-16 it is the last convolution's ReLU; the max-pooling behind it and the average
     pooling, which leaves the shape as it is, come after. A softmax or sigmoid at the end of a segmentation is none: the
-    score comes before it. Raises LayerError where no layer has a grid.
+    score comes before it. Nor are queries, keys and values: where the score asks a class token, it is the normalisation
+    before them. Raises LayerError where no layer has a grid.
     """
-    last = next((layer for layer in reversed(layers) if layer.weighted and _maps(layer)), None)
+    questions = _questions(layers)
+
+    def usable(layer: Layer) -> bool:
+        return _maps(layer) and layer.name not in questions
+
+    last = next((layer for layer in reversed(layers) if layer.weighted and usable(layer)), None)
     if last is None:
         raise LayerError(
             "a model was given in which no layer with weights has a height and width.",
             "Use a method that needs no layer, such as gradient or integrated-gradients.",
         )
     at = next(i for i, layer in enumerate(layers) if layer is last)
-    same_size = takewhile(lambda layer: layer.grid == last.grid, filter(_maps, layers[at:]))
+    same_size = takewhile(lambda layer: layer.grid == last.grid, filter(usable, layers[at:]))
     return [*same_size][-1]
+
+
+def maps_of(layers: Sequence[Layer]) -> list[Layer]:
+    """Those of the layers that a CAM may take: with a grid on which the score hangs, and more than a question to it."""
+    questions = _questions(layers)
+    return [layer for layer in layers if _maps(layer) and layer.name not in questions]
 
 
 def _maps(layer: Layer) -> bool:
     """Whether the layer has a grid on which the score hangs, and is not the end itself."""
     return bool(layer.grid) and not layer.dead and layer.kind not in _HEADS and layer.activation not in _HEADS
+
+
+def _questions(layers: Sequence[Layer]) -> set[str]:
+    """What makes the queries, keys and values of an attention: linear layers inside of what attends after them."""
+    found: set[str] = set()
+    for at, layer in enumerate(layers):
+        if layer.attends:
+            inside = layer.name.partition(ATTENTION)[0] + "."
+            found |= {each.name for each in layers[:at] if each.kind == "linear" and each.name.startswith(inside)}
+    return found
 
 
 _NO_ATTENTION = "Use a method that needs no attention, such as integrated-gradients, or attn-lrp."
@@ -81,9 +109,10 @@ _NO_ATTENTION = "Use a method that needs no attention, such as integrated-gradie
 def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
     """The attention of a grid's tokens to each other, from the first block up, and the last layer that gives the tokens.
 
-    Raises ModelError where there is none that is seen, where it is within windows, or not between the same tokens.
+    Raises ModelError where there is none that is seen, where it is within windows, or not between the same tokens. That of
+    a single token, which only gathers what it reads, is none of these.
     """
-    found = [layer for layer in layers if layer.attends]
+    found = [layer for layer in layers if layer.attends and layer.shape[-2] > 1]
     if not found:
         raise ModelError("a model was given in which no attention between tokens is seen.", _NO_ATTENTION)
     parted = next((layer for layer in found if len(layer.shape) > 3), None)
@@ -93,9 +122,9 @@ def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
             "token's attention can be followed from layer to layer.",
             _NO_ATTENTION,
         )
-    counts = sorted({layer.shape[-1] for layer in found})
+    counts = sorted({count for layer in found for count in layer.shape[-2:]})
     after = layers[layers.index(found[-1]) :]
-    last = [layer for layer in after if layer.tokens and layer.shape[0] == counts[-1]]
+    last = [layer for layer in after if layer.tokens and not layer.unread and layer.shape[0] == counts[-1]]
     if len(counts) > 1 or not last:
         raise ModelError(
             f"a model was given that attends over {', '.join(map(str, counts))} tokens; expected the tokens of one grid "
@@ -143,8 +172,11 @@ def token_grid(shape: tuple[int, ...], known: Sequence[Layer]) -> tuple[int, int
 
 
 def is_window(layer: Layer, known: Sequence[Layer]) -> bool:
-    """Whether what looks like a grid is windows and their tokens: channels last, or a line, and no earlier grid fits."""
-    like_one = len(layer.shape) == 3 and (layer.channel == -1 or 1 in (layer.grid or ()))
+    """Whether what looks like a grid is windows and their tokens, or an attention: channels last, a line, or a row for
+    each token, and no earlier grid fits.
+    """
+    rows = {each.shape[0] for each in known if each.tokens}
+    like_one = len(layer.shape) == 3 and (layer.channel == -1 or 1 in (layer.grid or ()) or layer.shape[-2] in rows)
     return like_one and layer.grid not in _merged(known)
 
 
@@ -159,19 +191,39 @@ def _merged(known: Sequence[Layer]) -> list[tuple[int, int]]:
     return [(-(-h >> k), -(-w >> k)) for h, w in grids for k in range(6)]
 
 
-def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
-    """The layers, those with more tokens than cells told apart: whether any cell of theirs still reaches the outputs."""
-    asked = [layer.name for layer in layers if layer.extra][-_LATEST:]
-    if not asked:
-        return list(layers)
-    grads = model.run(x, at=asked, target=Target(_energy)).grads
-    dead = {
-        layer.name for layer in layers if layer.name in grads and not to_numpy(layer.spatial(grads[layer.name])).any()
-    }
-    return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
+def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer], every: bool = False) -> list[Layer]:
+    """The layers, the latest with a grid told apart: whether any cell of theirs reaches the outputs, and whether anything
+    of theirs does. Asked are those that have more tokens than cells, or `every` one, where a layer may give several things
+    of which the next reads another than the first.
+    """
+    asked = [layer for layer in layers if layer.name and layer.grid and not layer.dead and (every or layer.extra)]
+    size = _MOST_AFTER_ATTENTION if any(layer.extra for layer in asked) else _MOST_AFTER_GRIDS
+    told: dict[str, tuple[bool, bool]] = {}
+    for end in range(len(asked), max(0, len(asked) - _TRIES * size), -size):
+        told |= _reached(model, x, asked[max(0, end - size) : end])
+        if any(cells for _, cells in told.values()):
+            return [_told(layer, *told.get(layer.name, (True, True))) for layer in layers]
+    return list(layers)  # nothing is known of a model without a gradient, or whose last weights are zero
 
 
-_LATEST = 24
+_TRIES, _MOST_AFTER_ATTENTION, _MOST_AFTER_GRIDS = 3, 24, 8
+
+
+def _reached(model: Model, x: Array, layers: Sequence[Layer]) -> dict[str, tuple[bool, bool]]:
+    """Of each layer whether anything of it, and whether any cell, reaches the outputs by a gradient."""
+    try:
+        grads = model.run(x, at=[layer.name for layer in layers], target=Target(_energy)).grads
+    except Exception:  # none does, or else the pass that is explained will say what it is, or does not need it
+        return {layer.name: (False, False) for layer in layers}
+    return {layer.name: (_any(g := grads[layer.name]), _any(layer.spatial(g))) for layer in layers}
+
+
+def _any(a: Array) -> bool:
+    return bool(to_numpy(a).any())
+
+
+def _told(layer: Layer, anything: bool, cells: bool) -> Layer:
+    return replace(layer, dead=layer.dead or not cells, unread=not anything)
 
 
 def _energy(outputs: Array) -> Array:

@@ -41,6 +41,7 @@ class Layer:
     activation: str = ""  # the activation that it applies itself, "relu", after its weights if it has any
     tokens: tuple[int, int] | None = None  # rows and columns of a shape (tokens, channels); others come before them
     dead: bool = False  # no map for a CAM: windows, or a grid none of whose cells the score hangs on
+    unread: bool = False  # the score hangs on nothing of it: of what it gives another part is read
     made_by: weakref.ref[Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -49,11 +49,14 @@ def rolled_out(steps: Sequence[Array], gradient: Array, tokens: Layer) -> Array:
 def gathered(parts: Sequence[Array], gradient: Array, tokens: Layer) -> Array:
     """As `rolled_out`, each step being the identity and a part, less the identity itself.
 
-    What a token is to itself stands in no cell of a class token's row; in a mean's it would hide the rest.
+    What a token is to itself stands in no cell of a class token's row; in a mean's it would hide the rest, and is never
+    added: beside it small parts would be lost to rounding.
     """
-    return rolled_out([with_skip(part) for part in parts], gradient, tokens) - on_grid(
-        _read(gradient)[..., 0, :], tokens
-    )
+    own = _read(gradient)
+    more = namespace(own).zeros_like(own)
+    for part in reversed(parts):
+        more = more + namespace(own).matmul(own + more, part)
+    return on_grid(more[..., 0, :], tokens)
 
 
 def _read(gradient: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sightline.arrays import Array, namespace, resize
 from sightline.errors import MethodError
-from sightline.layers import choose_layer
+from sightline.layers import choose_layer, maps_of
 from sightline.method import find
 from sightline.methods._cam import over
 from sightline.model import Layer, Model, Target
@@ -48,9 +48,9 @@ def _chosen(known: Sequence[Layer], wanted: Any) -> Iterator[Layer]:
 def _stages(known: Sequence[Layer]) -> list[Layer]:
     """For each size of grid the last layer with weights, and what follows it on the same grid (batch norm, ReLU)."""
     found: dict[tuple[int, int], Layer] = {}
-    last = None
-    for layer in known:
-        if layer.grid and (layer.weighted or (last is not None and found.get(layer.grid) is last)):
-            found[layer.grid] = layer
-        last = layer
+    maps = {layer.name for layer in maps_of(known)}
+    for before, layer in zip([None, *known], known):
+        grid = layer.grid if layer.name in maps else None
+        if grid and (layer.weighted or (before is not None and found.get(grid) is before)):
+            found[grid] = layer
     return list(found.values())

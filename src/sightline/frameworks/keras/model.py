@@ -107,7 +107,7 @@ class KerasModel:
                 tokens = token_grid(shape, layers)
                 layer = replace(_layer(place, op, shape, self.channel), tokens=tokens)
                 layers.append(replace(layer, dead=is_heads(layer, layers)))
-            return without_dead_grids(self, one, layers)
+            return without_dead_grids(self, one, layers, every=len(self.model.outputs or ()) > 1)
 
         key = ("places", self.ends, own, fingerprint(self.model))
         return list(remembered(self.model, key, survey))

@@ -14,15 +14,15 @@ from sightline.frameworks.torch.calls import Args, Named
 from sightline.frameworks.torch.ops import Func, T
 from sightline.frameworks.torch.watch import COMPOSITE
 
-Seen = Callable[[torch.Tensor], torch.Tensor]  # probabilities (rows, heads, L, L) -> what goes on in their place
+Seen = Callable[[torch.Tensor], torch.Tensor]  # probabilities (rows, heads, Q, K) -> what goes on in their place
 _SOFTMAX = {F.softmax, torch.softmax, T.softmax, torch.special.softmax}
 
 
 class Open(TorchFunctionMode):
-    """Shows all attention of tokens to each other, fused or not, to `seen`; a mode outside it sees the parts."""
+    """Shows all attention of tokens to tokens, fused or not, to `seen`; a mode outside it sees the parts."""
 
     def __init__(self, seen: Seen) -> None:
-        """`seen` takes the probabilities (rows, heads, L, L), rows being images, or images and windows."""
+        """`seen` takes the probabilities (rows, heads, Q, K), rows being images, or images and windows."""
         super().__init__()
         self.seen, self.heads = seen, 1
 
@@ -67,7 +67,7 @@ class Open(TorchFunctionMode):
             scores = scores if attn_mask.dtype == torch.bool else scores + attn_mask.masked_fill(hidden, 0)
             blind = hidden.all(-1, keepdim=True)
             p = torch.softmax(scores.masked_fill(hidden & ~blind, -math.inf), -1).masked_fill(blind, 0)
-        p = self._shown(p) if p.shape[-1] == p.shape[-2] else p
+        p = self._shown(p)
         return torch.matmul(torch.dropout(p, dropout_p, True) if dropout_p else p, value)
 
     def _shown(self, p: torch.Tensor) -> torch.Tensor:
@@ -77,6 +77,7 @@ class Open(TorchFunctionMode):
 
 
 def _over_last(y: torch.Tensor, args: Args, kwargs: Named) -> bool:
-    """Whether a softmax was over the last axis of square matrices: from tokens to tokens."""
+    """Whether a softmax was over the last axis of matrices, square ones unless each has its head: from tokens to tokens."""
     axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    return y.ndim > 2 and axis in (-1, y.ndim - 1) and y.shape[-1] == y.shape[-2] > 1
+    square = y.ndim > 2 and y.shape[-1] == y.shape[-2]
+    return axis in (-1, y.ndim - 1) and (square or y.ndim > 3) and y.shape[-1] > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -118,7 +118,7 @@ class TorchModel:
         def meet() -> list[Layer]:
             run = lambda module: self._call(module, self.array(images), images.shape[0])  # noqa: E731
             layers = met(self.module, tuple(images.shape), self.channel, run)
-            return without_dead_grids(replace(self, precision=None), images, layers)
+            return without_dead_grids(replace(self, precision=None), images, layers, every=True)
 
         with torch.inference_mode(False), looked_at(self.module) as spare:
             known, _ = spare.layers
@@ -264,11 +264,15 @@ def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dic
     ]
     if all(grad is None for grads in each for grad in grads):  # a quantised operation gives none and only warns
         raise ModelError(
-            "a model was given whose scores have no gradient (quantised or detached); the method needs one.",
-            "Use a method that needs no gradient, such as occlusion, or the model in floating point.",
+            f"a gradient at {_names(values)} was asked for; the scores have none there (quantised, detached, or not read).",
+            "Use a method that needs no gradient, such as occlusion, another layer, or the model in floating point.",
         )
     filled = [[torch.zeros_like(a) if g is None else g for a, g in zip(leaves, grads)] for grads in each]
     return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*filled))}
+
+
+def _names(places: Iterable[Place]) -> str:
+    return ", ".join(repr(place) if place else "the image" for place in places)
 
 
 def _check_rule(rule: Rule | None, hits: int, scripted: bool) -> None:

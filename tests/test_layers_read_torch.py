@@ -1,0 +1,157 @@
+"""Which layer a CAM takes of its own where a model reads only part of what its layers give: Hugging Face's, in small."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+import transformers
+from torch import nn
+
+import sightline as sl
+from sightline.layers import last_grid
+
+FRAMEWORKS = ("torch",)
+STAGES: dict[str, Any] = {"hidden_sizes": [8, 16], "depths": [1, 1]}
+VIT: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+PATCHES: dict[str, Any] = VIT | {"image_size": 64, "patch_size": 16}
+WINDOWS: dict[str, Any] = {"embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "image_size": 64, "window_size": 4}
+PYRAMID: dict[str, Any] = {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]}
+NETS: dict[
+    str, tuple[str, dict[str, Any], str]
+] = {  # a class, its configuration, the layer; each whole gives a pool, too
+    "resnet": ("ResNet", STAGES | {"embedding_size": 8}, "resnet.encoder"),
+    "convnext": ("ConvNext", STAGES | {"num_stages": 2}, "convnext.encoder"),
+    "mobilenet": ("MobileNetV2", {"depth_multiplier": 0.25}, "mobilenet_v2.conv_1x1"),
+    "swin": ("Swin", WINDOWS, "swin.layernorm"),
+    "swin v2": ("Swinv2", WINDOWS, "swinv2.layernorm"),
+    "vit": ("ViT", PATCHES, "vit.layers.1.layernorm_before"),  # after it the class token alone is read
+    "beit": ("Beit", PATCHES, "beit.layernorm"),  # which is read token by token, without that of the class
+    "pvt": ("Pvt", PYRAMID | {"image_size": 64}, "pvt.encoder.block.3.0.layer_norm_1"),
+}
+of_each_net = pytest.mark.parametrize("name", NETS)
+
+
+def image() -> torch.Tensor:
+    return torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def livened(net: nn.Module) -> nn.Module:
+    for p in net.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    return net.double().eval()
+
+
+def of_hugging_face(name: str) -> nn.Module:
+    torch.manual_seed(2)
+    kind, sizes, _ = NETS[name]
+    config = getattr(transformers, f"{kind}Config")(num_labels=5, **sizes)
+    return livened(getattr(transformers, f"{kind}ForImageClassification")(config))
+
+
+def by_hand(net: nn.Module, layer: str, target: int) -> np.ndarray:
+    """Grad-CAM of a hooked copy: (height, width)."""
+    kept: list[torch.Tensor] = []
+    net = copy.deepcopy(net)
+
+    def keep(module: nn.Module, given: Any, y: Any) -> None:
+        kept.append(y if isinstance(y, torch.Tensor) else y[0])
+
+    net.get_submodule(layer).register_forward_hook(keep)
+    score = net(image()).logits[0, target]
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    value, gradient = kept[0][0], gradient[0]
+    if value.ndim == 2:  # tokens: those of the grid are the last
+        side = int(len(value) ** 0.5)
+        value, gradient = (t[-side * side :].T.reshape(-1, side, side) for t in (value.detach(), gradient))
+    return (gradient.mean((1, 2), keepdim=True) * value).sum(0).clamp(min=0).detach().numpy()
+
+
+@of_each_net
+def test_the_last_layer_that_the_scores_read_is_taken(name: str) -> None:
+    net = of_hugging_face(name)
+    e = sl.explain(net, image(), method="grad-cam")
+    assert e.layer == NETS[name][2]
+    expected = by_hand(net, e.layer, e.target[0]["index"])
+    assert expected.max() > 0
+    np.testing.assert_allclose(e.attribution[0], expected, rtol=1e-5, atol=1e-6 * expected.max())
+
+
+@pytest.mark.parametrize("method", ["recipro-cam", "eigen-cam", "ablation-cam"])
+def test_methods_without_gradients_take_it_too(method: str) -> None:
+    """They would see a map that is zero everywhere, or that says nothing of the class."""
+    e = sl.explain(of_hugging_face("resnet"), image(), method=method)
+    assert e.layer == "resnet.encoder"
+    assert e.map.max() > 0
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "recipro-cam", "gradient"])
+def test_a_layer_that_nothing_reads_is_refused_by_name(method: str) -> None:
+    with pytest.raises(sl.LayerError, match="'resnet' was given; the scores do not hang on what it gives") as caught:
+        sl.explain(of_hugging_face("resnet"), image(), method=method, layer="resnet")
+    assert "'resnet.encoder'" in caught.value.fix
+
+
+class Aside(nn.Module):
+    """A classifier that also draws a picture, by many layers."""
+
+    def __init__(self, drawn: int, shown: bool = True) -> None:
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1), nn.ReLU())
+        self.drawing = nn.Sequential(*(nn.Conv2d(6, 6, 3, padding=1) for _ in range(drawn)))
+        self.head = nn.Linear(6, 5)
+        if not shown:
+            nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        features = self.trunk(x)
+        return {"logits": self.head(features.mean((2, 3))), "drawn": self.drawing(features)}
+
+
+@pytest.mark.parametrize("drawn", [1, 12])
+def test_what_another_output_is_made_of_is_not_taken(drawn: int) -> None:
+    torch.manual_seed(0)
+    net = livened(Aside(drawn))
+    assert sl.explain(net, image(), method="grad-cam").layer == "trunk"
+    assert sl.explain(net, image(), method="grad-cam", output="drawn", target=sl.Region(2)).layer != "trunk"
+
+
+def test_where_nothing_is_known_it_is_the_last_of_all() -> None:
+    """Weights of zero at the end hide what is read, and a model that is quantised has no gradient."""
+    torch.manual_seed(0)
+    net = Aside(1, shown=False).double().eval()
+    assert last_grid(sl.load(net).model.places(image())).name == "drawing"
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "cait_xxs24_224"])
+def test_queries_keys_and_values_are_no_map(name: str) -> None:
+    torch.manual_seed(0)
+    net = livened(timm.create_model(name, img_size=64, depth=2, embed_dim=16, num_heads=2, num_classes=5))
+    layer = sl.explain(net, image(), method="grad-cam").layer
+    assert layer == ("blocks_token_only.1.norm1" if "cait" in name else "blocks.1.norm1")
+
+
+def test_attention_from_many_tokens_to_few_is_no_grid_and_cannot_be_followed() -> None:
+    net = of_hugging_face("pvt")
+    grids = {layer.grid for layer in sl.load(net).model.places(image()) if layer.grid and not layer.dead}
+    assert grids == {(64, 64), (16, 16), (8, 8), (4, 4), (2, 2)}
+    with pytest.raises(sl.ModelError, match="attends over 4, 5, 16, 64, 256 tokens"):
+        sl.explain(net, image(), method="attention-rollout")
+
+
+@pytest.mark.parametrize("method", ["generic-attention", "transformer-attribution"])
+def test_small_relevance_is_not_lost_beside_what_a_token_is_to_itself(method: str) -> None:
+    """Where the score is of a mean, each token's own share is far above what attention gathers."""
+    net = of_hugging_face("beit")
+    for p in net.classifier.parameters():
+        p.data *= 1e-6
+    exact, found = (
+        sl.explain(net.to(kind), image().to(kind), method=method, target=3).attribution
+        for kind in (torch.float64, torch.float32)
+    )
+    assert 0 < exact.max() < 1e-6
+    np.testing.assert_allclose(found, exact, rtol=1e-2, atol=1e-3 * exact.max())
