@@ -120,11 +120,17 @@ def test_what_another_output_is_made_of_is_not_taken(drawn: int) -> None:
     assert sl.explain(net, image(), method="grad-cam", output="drawn", target=sl.Region(2)).layer != "trunk"
 
 
-def test_where_nothing_is_known_it_is_the_last_of_all() -> None:
-    """Weights of zero at the end hide what is read, and a model that is quantised has no gradient."""
+def test_what_is_read_hangs_neither_on_the_image_nor_on_the_weights() -> None:
+    """A gradient would be zero: behind a last layer of zeros, and before units that are off in the first image."""
     torch.manual_seed(0)
     net = Aside(1, shown=False).double().eval()
-    assert last_grid(sl.load(net).model.places(image())).name == "drawing"
+    net.trunk[2].bias.data.fill_(-9)
+    black = torch.zeros_like(image())
+    assert last_grid(sl.load(net).model.places(black)).name == "trunk"
+    assert not sl.explain(net, black, method="grad-cam", layer="trunk.2").map.any()
+    net.trunk[2].bias.data.fill_(9)
+    nn.init.ones_(net.head.weight)
+    assert sl.explain(net, image(), method="grad-cam", layer="trunk.2").map.any()
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "cait_xxs24_224"])

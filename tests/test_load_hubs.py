@@ -17,7 +17,8 @@ import transformers
 from PIL import Image
 
 import sightline as sl
-from sightline.frameworks.torch.hubs import hf_preprocessing, timm_preprocessing
+from sightline.frameworks.torch.hubs import timm_preprocessing
+from sightline.frameworks.torch.processors import carried, hf_preprocessing
 from sightline.images import read
 
 FRAMEWORKS = ("torch",)
@@ -113,7 +114,50 @@ def test_an_image_processor_that_crops() -> None:
     }
     expected = sl.Preprocessing(256, (224, 224), mean=(0.5,) * 3, std=(0.25,) * 3, interpolation="bicubic")
     assert hf_preprocessing(config) == expected
-    assert hf_preprocessing(config | {"crop_pct": 0.875}) is None
+    assert hf_preprocessing(config | {"do_resize": False}) is None
+
+
+PROCESSORS: list[tuple[str, dict[str, Any]]] = [
+    ("ConvNext", {"size": {"shortest_edge": 224}}),  # that of ResNet and RegNet, too
+    ("ConvNext", {"size": {"shortest_edge": 384}}),
+    ("EfficientNet", {"resample": 0, "size": {"height": 224, "width": 224}}),
+    ("EfficientNet", {"rescale_factor": 1 / 127.5, "rescale_offset": True, "include_top": False}),
+    ("Levit", {}),
+    ("PoolFormer", {}),
+    ("MobileViT", {"size": {"shortest_edge": 288}}),
+    ("MobileNetV2", {}),
+    ("Bit", {}),
+    ("CLIP", {}),
+    ("ViT", {}),
+    ("Detr", {}),
+]
+LIMIT = "the processor's limit of 1333 pixels for the longer side is not kept"
+
+
+@pytest.mark.parametrize(("kind", "own"), PROCESSORS)
+def test_what_an_image_processor_does(kind: str, own: dict[str, Any]) -> None:
+    processor = getattr(transformers, f"{kind}ImageProcessor")(**own)
+    given = processor(Image.fromarray(PICTURE), return_tensors="np")["pixel_values"][0]
+    pre, notes = carried(processor)
+    found = ours(pre)
+    assert found.shape == given.shape
+    assert np.abs(found - given).mean() < 0.01 * given.std()
+    assert notes == (LIMIT,) * (kind == "Detr")
+
+
+def test_an_image_processor_that_rounds_its_sizes() -> None:
+    pre, notes = carried(transformers.YolosImageProcessor())
+    assert pre == carried(transformers.DetrImageProcessor())[0]
+    rounds = "YolosImageProcessor rounds its sizes (800 x 816 for 800 x 829 pixels), which is not kept"
+    assert notes == (LIMIT, rounds)
+
+
+@pytest.mark.parametrize("kind", ["Donut", "BridgeTower", "GLPN"])
+def test_an_image_processor_that_does_something_else(kind: str) -> None:
+    """It pads a picture to a square, say: nothing is said rather than what is not so."""
+    pre, (note,) = carried(getattr(transformers, f"{kind}ImageProcessor")())
+    assert pre is None
+    assert note.startswith(f"{kind}ImageProcessor does more to a picture than resize, crop, scale and normalise it")
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
+
 from sightline.arrays import Array, namespace, to_numpy
 from sightline.errors import LayerError, ModelError, nearest
-from sightline.model import ATTENTION, Layer, Model, Target
+from sightline.model import ATTENTION, Layer, Model, Place, Target
 
 
 def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
@@ -191,31 +194,47 @@ def _merged(known: Sequence[Layer]) -> list[tuple[int, int]]:
     return [(-(-h >> k), -(-w >> k)) for h, w in grids for k in range(6)]
 
 
-def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer], every: bool = False) -> list[Layer]:
-    """The layers, the latest with a grid told apart: whether any cell of theirs reaches the outputs, and whether anything
-    of theirs does. Asked are those that have more tokens than cells, or `every` one, where a layer may give several things
-    of which the next reads another than the first.
+def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, those with more tokens than cells told apart: whether any cell of theirs reaches the outputs, and whether
+    anything of theirs does.
     """
-    asked = [layer for layer in layers if layer.name and layer.grid and not layer.dead and (every or layer.extra)]
-    size = _MOST_AFTER_ATTENTION if any(layer.extra for layer in asked) else _MOST_AFTER_GRIDS
-    told: dict[str, tuple[bool, bool]] = {}
-    for end in range(len(asked), max(0, len(asked) - _TRIES * size), -size):
-        told |= _reached(model, x, asked[max(0, end - size) : end])
-        if any(cells for _, cells in told.values()):
-            return [_told(layer, *told.get(layer.name, (True, True))) for layer in layers]
-    return list(layers)  # nothing is known of a model without a gradient, or whose last weights are zero
+    asked = [layer for layer in layers if layer.extra][-_LATEST:]
+    if not asked:
+        return list(layers)
+    grads = model.run(x, at=[layer.name for layer in asked], target=Target(_energy)).grads
+    told = {layer.name: (_any(g := grads[layer.name]), _any(layer.spatial(g))) for layer in asked}
+    if not any(cells for _, cells in told.values()):  # nothing is known where the last weights are zero
+        return list(layers)
+    return [_told(layer, *told.get(layer.name, (True, True))) for layer in layers]
 
 
-_TRIES, _MOST_AFTER_ATTENTION, _MOST_AFTER_GRIDS = 3, 24, 8
+_LATEST = 24
 
 
-def _reached(model: Model, x: Array, layers: Sequence[Layer]) -> dict[str, tuple[bool, bool]]:
-    """Of each layer whether anything of it, and whether any cell, reaches the outputs by a gradient."""
+def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, the last of them told apart on which no score of a class hangs: what gives its map beside a pool of it,
+    of which the model reads the pool; what another output is made of.
+
+    A layer is read where its value, made no number, leaves no score a number: whatever the image and the weights are.
+    """
+    found = list(layers)
+    for _ in range(_LATEST):
+        if not any(layer.weighted for layer in maps_of(found)):
+            break
+        last = last_grid(found)
+        if last.extra or _is_read(model, x, last.name):
+            return found
+        found = [_told(layer, False, False) if layer is last else layer for layer in found]
+    return list(layers)
+
+
+def _is_read(model: Model, x: Array, place: Place) -> bool:
+    """Whether scores of classes hang on the value there; it is taken to be so where there are none."""
     try:
-        grads = model.run(x, at=[layer.name for layer in layers], target=Target(_energy)).grads
-    except Exception:  # none does, or else the pass that is explained will say what it is, or does not need it
-        return {layer.name: (False, False) for layer in layers}
-    return {layer.name: (_any(g := grads[layer.name]), _any(layer.spatial(g))) for layer in layers}
+        outputs = to_numpy(model.run(x, edit={place: lambda a: a * math.nan}).outputs)
+    except Exception:  # the pass that is explained will say what it is, or does not need it
+        return True
+    return outputs.ndim != 2 or bool(np.isnan(outputs).any())
 
 
 def _any(a: Array) -> bool:

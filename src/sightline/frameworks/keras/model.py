@@ -19,7 +19,7 @@ from sightline.frameworks.keras.crossing import Memory, cut_after
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, held, remembered
-from sightline.layers import is_heads, token_grid, without_dead_grids
+from sightline.layers import is_heads, token_grid, without_dead_grids, without_unread
 from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, places_of, rows_of
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
@@ -107,7 +107,8 @@ class KerasModel:
                 tokens = token_grid(shape, layers)
                 layer = replace(_layer(place, op, shape, self.channel), tokens=tokens)
                 layers.append(replace(layer, dead=is_heads(layer, layers)))
-            return without_dead_grids(self, one, layers, every=len(self.model.outputs or ()) > 1)
+            layers = without_dead_grids(self, one, layers)
+            return without_unread(self, one, layers) if len(self.model.outputs or ()) > 1 else layers
 
         key = ("places", self.ends, own, fingerprint(self.model))
         return list(remembered(self.model, key, survey))

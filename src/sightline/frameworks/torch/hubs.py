@@ -13,10 +13,9 @@ from torch import nn
 from sightline.errors import ModelError, nearest
 from sightline.frameworks import Source
 from sightline.frameworks.torch.load import with_weights
+from sightline.frameworks.torch.processors import carried
 from sightline.labels import read_labels
 from sightline.preprocessing import Preprocessing
-
-_RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def load_timm(name: str, *, weights: str | None = None, trust: bool = False) -> Source:
@@ -56,7 +55,7 @@ def load_hf(name: str, *, weights: str | None = None, trust: bool = False) -> So
     if weights is None:
         module = _made(spec, lambda: kind.from_pretrained(name, trust_remote_code=trust))
         processor = _made(spec, lambda: transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=trust))
-        pre, notes = hf_preprocessing(processor.to_dict()), _unkept(processor.to_dict())
+        pre, notes = carried(processor)
     else:
         module, pre, notes = kind.from_config(config), None, ()
     module = _weighted(module, weights, trust)
@@ -77,11 +76,6 @@ def _task(config: Any) -> str:
     return next(told, "" if name.endswith("Model") else _CLASSIFIER)
 
 
-def _unkept(config: Mapping[str, Any]) -> tuple[str, ...]:
-    longest = (config.get("size") or {}).get("longest_edge")
-    return (f"the processor's limit of {longest} pixels for the longer side is not kept",) if longest else ()
-
-
 def _embed_text(module: Any, name: str, spec: str) -> Callable[[str], Any] | None:
     """A text's vector by the model's own tokenizer, which is fetched when it is first asked for."""
     if not hasattr(module, "get_text_features"):
@@ -95,21 +89,6 @@ def _embed_text(module: Any, name: str, spec: str) -> Callable[[str], Any] | Non
             return module.get_text_features(**given).pooler_output[0].float().cpu().numpy()
 
     return embed
-
-
-def hf_preprocessing(config: Mapping[str, Any]) -> Preprocessing | None:
-    """What an image processor does to a picture; None where it is no resize, crop, scale and normalisation."""
-    size, crop = config.get("size") or {}, config.get("crop_size") or {}
-    resize: Any = size.get("shortest_edge") or (size.get("height"), size.get("width"))
-    if not config.get("do_resize") or config.get("crop_pct") or resize == (None, None):
-        return None
-    normal: dict[str, Any] = {}
-    if config.get("do_normalize"):
-        normal = {"mean": tuple(config["image_mean"]), "std": tuple(config["image_std"])}
-    scale = config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
-    own = (crop["height"], crop["width"]) if config.get("do_center_crop") and crop else None
-    how: Any = _RESAMPLING.get(int(config.get("resample") or 2), "bilinear")
-    return Preprocessing(resize, own, scale=scale, interpolation=how, **normal)
 
 
 def _library(package: str, spec: str) -> Any:

@@ -27,7 +27,7 @@ from sightline.frameworks.torch.taps import Taps, tapped
 from sightline.frameworks.torch.twin import twin
 from sightline.frameworks.torch.undisturbed import is_quick
 from sightline.frameworks.torch.watch import Watch
-from sightline.layers import without_dead_grids
+from sightline.layers import without_dead_grids, without_unread
 from sightline.model import Edit, Layer, Place, Rule, Target, Trace, places_of, rows_of, scored_of
 
 _QUICK = 64 * 2**20  # bytes: a value of more is out of every cache, and its memory asked for anew, page by page
@@ -118,7 +118,8 @@ class TorchModel:
         def meet() -> list[Layer]:
             run = lambda module: self._call(module, self.array(images), images.shape[0])  # noqa: E731
             layers = met(self.module, tuple(images.shape), self.channel, run)
-            return without_dead_grids(replace(self, precision=None), images, layers, every=True)
+            bare = replace(self, precision=None)
+            return without_unread(bare, images, without_dead_grids(bare, images, layers))
 
         with torch.inference_mode(False), looked_at(self.module) as spare:
             known, _ = spare.layers
