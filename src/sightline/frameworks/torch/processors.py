@@ -14,6 +14,11 @@ from sightline.preprocessing import Preprocessing
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _SQUASHED = 384  # the side from which ConvNeXt's processor keeps all of a picture, and not its shape
 _SLACK = 0.03  # of the spread of the numbers, in the mean: filters of several libraries differ by less
+_HEIGHT, _WIDE, _WITHIN = (
+    300,
+    431,
+    311,
+)  # pixels: no multiple of what some round to; within the limit of the longer side
 _ROUNDED = 32  # pixels to a multiple of which a processor rounds a side
 
 
@@ -25,7 +30,7 @@ def carried(processor: Any) -> tuple[Preprocessing | None, tuple[str, ...]]:
     longest = (config.get("size") or {}).get("longest_edge")
     try:
         pre = hf_preprocessing(config)
-        theirs, ours = (None, None) if pre is None else _both(processor, pre)
+        theirs, ours = (None, None) if pre is None else _both(processor, pre, _WITHIN if longest else _WIDE)
     except Exception:  # a processor of a kind of its own
         pre = theirs = ours = None
     if pre is None or theirs is None or ours is None or not _are_near(theirs, ours):
@@ -72,10 +77,10 @@ def _normal(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": mean, "std": tuple(value**powers for value in config["image_std"])}
 
 
-def _both(processor: Any, pre: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    """What the processor makes of a picture, and what the preprocessing does."""
-    rows, columns = np.mgrid[0:300, 0:311]  # no multiple of what some round to, and within their limits
-    waves = [np.sin(rows / 40) + columns / 311, np.cos(columns / 50), np.sin((rows + 2 * columns) / 60)]
+def _both(processor: Any, pre: Preprocessing, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the processor makes of a picture of that width, and what the preprocessing does."""
+    rows, columns = np.mgrid[0:_HEIGHT, 0:width]
+    waves = [np.sin(rows / 40) + columns / width, np.cos(columns / 50), np.sin((rows + 2 * columns) / 60)]
     picture = np.rint(np.stack([127 + 60 * wave for wave in waves], axis=-1)).astype(np.uint8)
     theirs = processor(Image.fromarray(picture), return_tensors="np")["pixel_values"][0]
     return theirs, np.moveaxis(pre.apply(read(picture))[0], -1, 0)
