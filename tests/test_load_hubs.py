@@ -152,9 +152,9 @@ def test_an_image_processor_that_rounds_its_sizes() -> None:
     assert notes == (LIMIT, rounds)
 
 
-@pytest.mark.parametrize("kind", ["Donut", "BridgeTower", "GLPN"])
+@pytest.mark.parametrize("kind", ["Donut", "BridgeTower", "GLPN", "Qwen2VL", "LlavaNext"])
 def test_an_image_processor_that_does_something_else(kind: str) -> None:
-    """It pads a picture to a square, say: nothing is said rather than what is not so."""
+    """It pads a picture to a square, say, or cuts it up: nothing is said rather than what is not so."""
     pre, (note,) = carried(getattr(transformers, f"{kind}ImageProcessor")())
     assert pre is None
     assert note.startswith(f"{kind}ImageProcessor does more to a picture than resize, crop, scale and normalise it")
