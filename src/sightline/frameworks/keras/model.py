@@ -108,7 +108,7 @@ class KerasModel:
                 layer = replace(_layer(place, op, shape, self.channel), tokens=tokens)
                 layers.append(replace(layer, dead=is_heads(layer, layers)))
             layers = without_dead_grids(self, one, layers)
-            return without_unread(self, one, layers) if len(self.model.outputs or ()) > 1 else layers
+            return without_unread(self, one, layers) if len(getattr(self.model, "outputs", None) or ()) > 1 else layers
 
         key = ("places", self.ends, own, fingerprint(self.model))
         return list(remembered(self.model, key, survey))
