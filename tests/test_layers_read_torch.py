@@ -14,6 +14,7 @@ from torch import nn
 
 import sightline as sl
 from sightline.layers import last_grid
+from token_nets import SmallViT
 
 FRAMEWORKS = ("torch",)
 STAGES: dict[str, Any] = {"hidden_sizes": [8, 16], "depths": [1, 1]}
@@ -147,6 +148,30 @@ def test_attention_from_many_tokens_to_few_is_no_grid_and_cannot_be_followed() -
     assert grids == {(64, 64), (16, 16), (8, 8), (4, 4), (2, 2)}
     with pytest.raises(sl.ModelError, match="attends over 4, 5, 16, 64, 256 tokens"):
         sl.explain(net, image(), method="attention-rollout")
+
+
+class Pooled(SmallViT):
+    """Its tokens are gathered by five questions, and each is weighed by an expert of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.questions, self.router = nn.Parameter(torch.randn(1, 1, 5, 16)), nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            tokens = block(tokens)
+        experts = self.router(tokens).unflatten(1, (2, -1)).softmax(-1).flatten(1, 2)
+        tokens = self.norm(tokens)[:, None] * experts.sum(-1)[:, None, :, None]
+        return self.head(nn.functional.scaled_dot_product_attention(self.questions, tokens, tokens).mean((1, 2)))
+
+
+def test_what_gathers_tokens_hinders_nobody_who_follows_them() -> None:
+    torch.manual_seed(0)
+    found = sl.explain(livened(Pooled()), image(), method="attention-rollout").attribution
+    assert found.shape == (1, 8, 8)
+    assert found.sum() == pytest.approx(1)
+    assert np.ptp(found) > 0
 
 
 @pytest.mark.parametrize("method", ["generic-attention", "transformer-attribution"])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
-
-import numpy as np
 
 from sightline.arrays import Array, namespace, to_numpy
 from sightline.errors import LayerError, ModelError, nearest
@@ -113,9 +110,11 @@ def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
     """The attention of a grid's tokens to each other, from the first block up, and the last layer that gives the tokens.
 
     Raises ModelError where there is none that is seen, where it is within windows, or not between the same tokens. That of
-    a single token, which only gathers what it reads, is none of these.
+    a single token, or after all others of a few, only gathers what it reads.
     """
-    found = [layer for layer in layers if layer.attends and layer.shape[-2] > 1]
+    every = [layer for layer in layers if layer.attends and layer.shape[-2] > 1]
+    last_own = max((i for i, layer in enumerate(every) if layer.shape[-2] == layer.shape[-1]), default=-1)
+    found = every[: last_own + 1]
     if not found:
         raise ModelError("a model was given in which no attention between tokens is seen.", _NO_ATTENTION)
     parted = next((layer for layer in found if len(layer.shape) > 3), None)
@@ -175,11 +174,12 @@ def token_grid(shape: tuple[int, ...], known: Sequence[Layer]) -> tuple[int, int
 
 
 def is_window(layer: Layer, known: Sequence[Layer]) -> bool:
-    """Whether what looks like a grid is windows and their tokens, or an attention: channels last, a line, or a row for
-    each token, and no earlier grid fits.
+    """Whether what looks like a grid is windows and their tokens, or an attention: channels last, a line, or the shape of
+    the attention around it, and no earlier grid fits.
     """
-    rows = {each.shape[0] for each in known if each.tokens}
-    like_one = len(layer.shape) == 3 and (layer.channel == -1 or 1 in (layer.grid or ()) or layer.shape[-2] in rows)
+    around = (each for each in known if each.attends and layer.name.startswith(each.name.partition(ATTENTION)[0] + "."))
+    attention = any(layer.shape[-2:] == each.shape[-2:] for each in around)
+    like_one = len(layer.shape) == 3 and (layer.channel == -1 or 1 in (layer.grid or ()) or attention)
     return like_one and layer.grid not in _merged(known)
 
 
@@ -201,48 +201,44 @@ def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[
     asked = [layer for layer in layers if layer.extra][-_LATEST:]
     if not asked:
         return list(layers)
-    grads = model.run(x, at=[layer.name for layer in asked], target=Target(_energy)).grads
-    told = {layer.name: (_any(g := grads[layer.name]), _any(layer.spatial(g))) for layer in asked}
-    if not any(cells for _, cells in told.values()):  # nothing is known where the last weights are zero
-        return list(layers)
-    return [_told(layer, *told.get(layer.name, (True, True))) for layer in layers]
+    trace = model.run(x, at=[layer.name for layer in asked], target=Target(_energy))
+    live = {layer.name for layer in asked if to_numpy(layer.spatial(trace.grads[layer.name])).any()}
+    dead = {layer.name for layer in asked} - live if live else set()  # nothing is known where the last weights are zero
+    return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
 
 
 _LATEST = 24
 
 
 def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
-    """The layers, the last of them told apart on which no score of a class hangs: what gives its map beside a pool of it,
-    of which the model reads the pool; what another output is made of.
-
-    A layer is read where its value, made no number, leaves no score a number: whatever the image and the weights are.
+    """The layers, those at the end told apart from which nothing leads to the outputs: what gives its map beside a pool of
+    it, of which the model reads the pool; what another output is made of. As the model runs for the images `x`.
     """
-    found = list(layers)
-    for _ in range(_LATEST):
-        if not any(layer.weighted for layer in maps_of(found)):
-            break
-        last = last_grid(found)
-        if last.extra or _is_read(model, x, last.name):
-            return found
-        found = [_told(layer, False, False) if layer is last else layer for layer in found]
-    return list(layers)
+    asked = [layer.name for layer in layers if layer.name and layer.grid]
+    unread, size = set[Place](), _FIRST
+    while asked and size <= _MOST_ASKED:
+        latest, asked = asked[-size:], asked[:-size]
+        found = _unread(model, x, latest)
+        unread |= found
+        if len(found) < len(latest):
+            return [_told(layer, layer.name in unread) for layer in layers]
+        size *= 2
+    return list(layers)  # there is no gradient at all, as in a quantised model
 
 
-def _is_read(model: Model, x: Array, place: Place) -> bool:
-    """Whether scores of classes hang on the value there; it is taken to be so where there are none."""
+_FIRST, _MOST_ASKED = 8, 64
+
+
+def _unread(model: Model, x: Array, places: Sequence[Place]) -> frozenset[Place]:
+    """Those of the places from which nothing leads to the outputs; all of them where there is no gradient."""
     try:
-        outputs = to_numpy(model.run(x, edit={place: lambda a: a * math.nan}).outputs)
-    except Exception:  # the pass that is explained will say what it is, or does not need it
-        return True
-    return outputs.ndim != 2 or bool(np.isnan(outputs).any())
+        return model.run(x, at=places, target=Target(_energy)).unread
+    except Exception:  # the pass that is explained will say what it is, or needs no gradient
+        return frozenset(places)
 
 
-def _any(a: Array) -> bool:
-    return bool(to_numpy(a).any())
-
-
-def _told(layer: Layer, anything: bool, cells: bool) -> Layer:
-    return replace(layer, dead=layer.dead or not cells, unread=not anything)
+def _told(layer: Layer, unread: bool) -> Layer:
+    return replace(layer, dead=layer.dead or unread, unread=layer.unread or unread)
 
 
 def _energy(outputs: Array) -> Array:

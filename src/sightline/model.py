@@ -173,6 +173,7 @@ class Trace:
     grads: Mapping[Place, Array] = field(default_factory=dict)  # (k, n, ...): gradient of the score
     head: str = ""  # "softmax" or "sigmoid" where the model ends in one
     notes: tuple[str, ...] = ()  # what the adapter chose by itself, for the answer
+    unread: frozenset[Place] = frozenset()  # where nothing leads from the value to the score, if the adapter can tell
 
 
 Change = Callable[[Array, Array], Array]  # (outputs, scores) -> other scores

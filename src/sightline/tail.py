@@ -53,8 +53,8 @@ class Tail:
         own = math.prod(self.layer.shape)
         after = [layer.name for layer in layers].index(self.layer.name) + 1
         whole, rest = _sizes(layers), [own, *_sizes(layers[after:])]
-        needed = sum(whole) / (sum(rest) + getattr(self.memory, "held", 0))
-        return min(_at_once(whole) / _at_once(rest), needed, SHARES)
+        held = getattr(self.memory, "held", 0)
+        return min(_at_once(whole) / (_at_once(rest) + held), sum(whole) / (sum(rest) + held), SHARES)
 
     @property
     def computed(self) -> Mapping[str, str]:

@@ -11,6 +11,7 @@ import keras
 from keras.src.models.functional import Functional
 
 from sightline.arrays import Array
+from sightline.frameworks.keras.ends import Ends
 from sightline.model import Place
 
 
@@ -64,3 +65,17 @@ def nodes_of(model: keras.Model) -> list[Any]:
         return []
     by_depth = model._nodes_by_depth
     return [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth] if not node.is_input]
+
+
+def beside(model: keras.Model, ends: Ends) -> set[str]:
+    """The names of a functional model's operations of which the explained output is not made; none of another model's."""
+    nodes = nodes_of(model)
+    if not nodes or len(model.outputs) == 1:
+        return set()
+    needed = {id(ends.read(model, model._outputs_struct))}
+    read = set()
+    for node in reversed(nodes):
+        if any(id(made) in needed for made in node.outputs):
+            needed |= {id(given) for given in node.input_tensors}
+            read.add(node.operation.name)
+    return {node.operation.name for node in nodes} - read

@@ -15,11 +15,11 @@ from keras.src.ops.operation import Operation
 
 from sightline.arrays import Array, tile
 from sightline.errors import InputError, ModelError
-from sightline.frameworks.keras.crossing import Memory, cut_after
+from sightline.frameworks.keras.crossing import Memory, beside, cut_after
 from sightline.frameworks.keras.ends import Ends, find_ends, input_tensors
 from sightline.frameworks.keras.gate import own_variables
 from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, held, remembered
-from sightline.layers import is_heads, token_grid, without_dead_grids, without_unread
+from sightline.layers import is_heads, token_grid, without_dead_grids
 from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, places_of, rows_of
 
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
@@ -102,13 +102,13 @@ class KerasModel:
             met = self.engine.survey(self.model, Ask(self.ends), arrays).met
             image = Layer("", "input", own, self.channel)
             shaped = [(place, op, shape[1:]) for place, op, shape in met if shape and None not in shape]
-            layers = [image]
+            layers, others = [image], beside(self.model, self.ends)
             for place, op, shape in shaped:
                 tokens = token_grid(shape, layers)
                 layer = replace(_layer(place, op, shape, self.channel), tokens=tokens)
-                layers.append(replace(layer, dead=is_heads(layer, layers)))
-            layers = without_dead_grids(self, one, layers)
-            return without_unread(self, one, layers) if len(getattr(self.model, "outputs", None) or ()) > 1 else layers
+                unread = place.partition("/")[0].partition(":")[0] in others
+                layers.append(replace(layer, dead=unread or is_heads(layer, layers), unread=unread))
+            return without_dead_grids(self, one, layers)
 
         key = ("places", self.ends, own, fingerprint(self.model))
         return list(remembered(self.model, key, survey))

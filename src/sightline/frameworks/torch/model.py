@@ -111,15 +111,16 @@ class TorchModel:
         """The layers of the module as one pass of the first image meets them; remembered for the latest inputs, with a twin
         that shows every change of the module, else as long as this has the same parts.
         """
-        others = tuple((name, tuple(value.shape)) for name, value in self.others.items())
-        key = (self.input, tuple(x.shape[1:]), others)
+        others = tuple((name, tuple(value.shape), _switch(value)) for name, value in self.others.items())
+        key = (self.input, self.output, tuple(x.shape[1:]), others)
         images = x if self.others else x[:1]
 
         def meet() -> list[Layer]:
             run = lambda module: self._call(module, self.array(images), images.shape[0])  # noqa: E731
             layers = met(self.module, tuple(images.shape), self.channel, run)
             bare = replace(self, precision=None)
-            return without_unread(bare, images, without_dead_grids(bare, images, layers))
+            layers = without_dead_grids(bare, images, layers)
+            return layers if is_torchvision(self.module) else without_unread(bare, images, layers)
 
         with torch.inference_mode(False), looked_at(self.module) as spare:
             known, _ = spare.layers
@@ -168,9 +169,9 @@ class TorchModel:
                 return Trace(outputs.detach(), None, taps.values, {}, head, notes)
             score = _usable_target(target)(scored_of(scored, outputs, taps.values))
             score = score[None] if score.ndim == 1 else score
-            grads = _gradients(score, {place: taps.values[place] for place in at}) if at else {}
+            grads, unread = _gradients(score, {place: taps.values[place] for place in at}) if at else ({}, frozenset())
         values = {place: taps.values[place].detach() for place in at}
-        return Trace(outputs.detach(), score.detach(), values, grads, head, notes)
+        return Trace(outputs.detach(), score.detach(), values, grads, head, notes, unread)
 
     def remember(self, x: torch.Tensor, place: Place) -> Memory | None:
         """What copies of `x` need not do again before `place`; None where the whole pass must be run."""
@@ -232,6 +233,11 @@ class TorchModel:
         return value.repeat(images // value.shape[0], *[1] * (value.ndim - 1))
 
 
+def _switch(value: torch.Tensor) -> Any:
+    """The numbers of an input that may tell a model which way to go."""
+    return value.tolist() if value.numel() <= 16 else None
+
+
 def _told(rule: Rule | None, watch: Watch, taps: Taps) -> list[str] | None:
     """Where the module that runs is kept, if anyone asks."""
     return watch.places if taps.attention or (rule and watch.kinds is None) else None
@@ -256,8 +262,10 @@ def device_of(module: nn.Module) -> torch.device:
     return torch.device("cpu") if own is None else own.device
 
 
-def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dict[Place, torch.Tensor]:
-    """The gradient of each score at each place: (k, n, ...)."""
+def _gradients(
+    score: torch.Tensor, values: Mapping[Place, torch.Tensor]
+) -> tuple[dict[Place, torch.Tensor], frozenset[Place]]:
+    """The gradient of each score at each place, (k, n, ...), and the places from which nothing leads to any of them."""
     leaves, last = list(values.values()), score.shape[0] - 1
     each = [
         torch.autograd.grad(row.sum(), leaves, retain_graph=j < last, allow_unused=True) if row.requires_grad else ()
@@ -268,8 +276,9 @@ def _gradients(score: torch.Tensor, values: Mapping[Place, torch.Tensor]) -> dic
             f"a gradient at {_names(values)} was asked for; the scores have none there (quantised, detached, or not read).",
             "Use a method that needs no gradient, such as occlusion, another layer, or the model in floating point.",
         )
+    unread = frozenset(place for place, own in zip(values, zip(*each)) if all(grad is None for grad in own))
     filled = [[torch.zeros_like(a) if g is None else g for a, g in zip(leaves, grads)] for grads in each]
-    return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*filled))}
+    return {place: torch.stack(grads) if last else grads[0][None] for place, grads in zip(values, zip(*filled))}, unread
 
 
 def _names(places: Iterable[Place]) -> str:

@@ -69,7 +69,9 @@ def met(user: nn.Module, given: tuple[int, ...], channel: int, run: Callable[[nn
         calls[name] = calls.get(name, 0) + 1
         rows = () if len(p) == given[0] else (len(p) // given[0],)  # windows, or heads, of one image
         place = name if calls[name] == 1 else f"{name}:{calls[name]}"
-        layers.append(Layer(place, "probabilities", (*rows, *p.shape[1:]), dead=True))
+        counts = {1} | {layer.shape[0] for layer in layers if layer.tokens}
+        if p.shape[-2] == p.shape[-1] or counts.issuperset(p.shape[-2:]):  # else to experts, say, or from questions
+            layers.append(Layer(place, "probabilities", (*rows, *p.shape[1:]), dead=True))
         return p
 
     for name, m in module.named_modules():

@@ -14,31 +14,28 @@ from sightline.preprocessing import Preprocessing
 _RESAMPLING = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 _SQUASHED = 384  # the side from which ConvNeXt's processor keeps all of a picture, and not its shape
 _SLACK = 0.03  # of the spread of the numbers, in the mean: filters of several libraries differ by less
-_HEIGHT, _WIDE, _WITHIN = (
-    300,
-    431,
-    311,
-)  # pixels: no multiple of what some round to; within the limit of the longer side
-_ROUNDED = 32  # pixels to a multiple of which a processor rounds a side
+_PICTURES = (300, 431), (431, 300), (640, 427), (240, 487)  # pixels, no multiples of what a processor rounds to
+_WITHIN = (300, 311), (311, 300)  # those within a limit of the longer side
+_MULTIPLES = (16, 32)  # of which some make a side, by cutting off what is over
 
 
 def carried(processor: Any) -> tuple[Preprocessing | None, tuple[str, ...]]:
-    """What the processor of a model does to a picture, seen to be so on a picture, and notes on what is not kept of it;
+    """What the processor of a model does to a picture, seen to be so on several, and notes on what is not kept of it;
     None where it is no resize, crop, scale and normalisation.
     """
-    config, kind = processor.to_dict(), type(processor).__name__
-    longest = (config.get("size") or {}).get("longest_edge")
+    kind = type(processor).__name__
     try:
-        pre = hf_preprocessing(config)
-        theirs, ours = (None, None) if pre is None else _both(processor, pre, _WITHIN if longest else _WIDE)
+        config = processor.to_dict()
+        pre, longest = hf_preprocessing(config), (config.get("size") or {}).get("longest_edge")
+        sizes = _PICTURES if longest is None else _WITHIN
+        found = [] if pre is None else [_compared(processor, pre, *size) for size in sizes]
     except Exception:  # a processor of a kind of its own
-        pre = theirs = ours = None
-    if pre is None or theirs is None or ours is None or not _are_near(theirs, ours):
+        found = []
+    if not found or None in found:
         return None, (f"{kind} does more to a picture than resize, crop, scale and normalise it, or does it otherwise",)
-    sides = " x ".join(map(str, theirs.shape[1:])), " x ".join(map(str, ours.shape[1:]))
-    rounds = f"{kind} rounds its sizes ({sides[0]} for {sides[1]} pixels), which is not kept"
     limit = f"the processor's limit of {longest} pixels for the longer side is not kept"
-    return pre, (limit,) * bool(longest) + (rounds,) * (theirs.shape != ours.shape)
+    rounds = f"{kind} rounds sizes to a multiple, which is not kept"
+    return pre, (limit,) * (longest is not None) + (rounds,) * (False in found)
 
 
 def hf_preprocessing(config: Mapping[str, Any]) -> Preprocessing | None:
@@ -77,20 +74,24 @@ def _normal(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": mean, "std": tuple(value**powers for value in config["image_std"])}
 
 
-def _both(processor: Any, pre: Preprocessing, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """What the processor makes of a picture of that width, and what the preprocessing does."""
-    rows, columns = np.mgrid[0:_HEIGHT, 0:width]
+def _compared(processor: Any, pre: Preprocessing, height: int, width: int) -> bool | None:
+    """Whether a processor and a preprocessing make the same of a picture of that size; None where they do not, False where
+    the processor's is cut to a multiple of something.
+    """
+    rows, columns = np.mgrid[0:height, 0:width]
     waves = [np.sin(rows / 40) + columns / width, np.cos(columns / 50), np.sin((rows + 2 * columns) / 60)]
     picture = np.rint(np.stack([127 + 60 * wave for wave in waves], axis=-1)).astype(np.uint8)
     theirs = processor(Image.fromarray(picture), return_tensors="np")["pixel_values"][0]
-    return theirs, np.moveaxis(pre.apply(read(picture))[0], -1, 0)
-
-
-def _are_near(theirs: np.ndarray, ours: np.ndarray) -> bool:
-    """Whether two pictures are the same but for the filter, or if one is a little larger, have the same numbers in them."""
+    ours = np.moveaxis(pre.apply(read(picture))[0], -1, 0)
     if theirs.shape == ours.shape:
-        return bool(np.abs(ours - theirs).mean() < _SLACK * theirs.std())
-    if theirs.ndim != 3 or any(abs(a - b) > _ROUNDED for a, b in zip(theirs.shape, ours.shape)):
-        return False
-    means, spreads = (np.array([f(a, axis=(1, 2)) for a in (theirs, ours)]) for f in (np.mean, np.std))
-    return bool(np.abs(np.diff(means, axis=0)).max() < _SLACK * spreads.max())
+        return _are_alike(theirs, ours) or None
+    cut = (tuple(side // n * n for side in ours.shape[1:]) for n in _MULTIPLES)
+    return False if theirs.shape[:1] == ours.shape[:1] and theirs.shape[1:] in cut else None
+
+
+def _are_alike(theirs: np.ndarray, ours: np.ndarray) -> bool:
+    """Whether two pictures are equal but for the filter, and for a row or column, since some round the crop's place down."""
+    shifts = [(down, right) for down in (0, 1) for right in (0, 1)]
+    height, width = (side - 1 for side in ours.shape[1:])
+    moved = (theirs[:, down : down + height, right : right + width] for down, right in shifts)
+    return any(np.abs(each - ours[:, :height, :width]).mean() < _SLACK * theirs.std() for each in moved)
