@@ -195,19 +195,17 @@ def _merged(known: Sequence[Layer]) -> list[tuple[int, int]]:
 
 
 def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
-    """The layers, those with more tokens than cells told apart: whether any cell of theirs reaches the outputs, and whether
-    anything of theirs does.
-    """
-    asked = [layer for layer in layers if layer.extra][-_LATEST:]
-    if not asked:
-        return list(layers)
-    trace = model.run(x, at=[layer.name for layer in asked], target=Target(_energy))
-    live = {layer.name for layer in asked if to_numpy(layer.spatial(trace.grads[layer.name])).any()}
-    dead = {layer.name for layer in asked} - live if live else set()  # nothing is known where the last weights are zero
-    return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
-
-
-_LATEST = 24
+    """The layers, those at the end with more tokens than cells told apart: whether any cell still reaches the outputs."""
+    asked, dead, size = [layer for layer in layers if layer.extra], set[Place](), _LATEST
+    while asked and size <= _MOST_ASKED:
+        latest, asked = asked[-size:], asked[:-size]
+        grads = model.run(x, at=[layer.name for layer in latest], target=Target(_energy)).grads
+        none = {layer.name for layer in latest if not to_numpy(layer.spatial(grads[layer.name])).any()}
+        dead |= none
+        if len(none) < len(latest):
+            return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
+        size *= 2
+    return list(layers)  # nothing is known where the last weights are zero
 
 
 def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
@@ -226,7 +224,7 @@ def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Laye
     return list(layers)  # there is no gradient at all, as in a quantised model
 
 
-_FIRST, _MOST_ASKED = 8, 64
+_LATEST, _FIRST, _MOST_ASKED = 24, 8, 96  # layers in the first pass, with more tokens than cells and without; in any
 
 
 def _unread(model: Model, x: Array, places: Sequence[Place]) -> frozenset[Place]:
