@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.arrays import Array, namespace, to_numpy
 from sightline.errors import LayerError, ModelError, nearest
-from sightline.model import ATTENTION, Layer, Model, Place, Target
+from sightline.model import ATTENTION, Layer, Model, Place, Target, Trace
 
 
 def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
@@ -199,8 +199,9 @@ def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[
     asked, dead, size = [layer for layer in layers if layer.extra], set[Place](), _LATEST
     while asked and size <= _MOST_ASKED:
         latest, asked = asked[-size:], asked[:-size]
-        grads = model.run(x, at=[layer.name for layer in latest], target=Target(_energy)).grads
-        none = {layer.name for layer in latest if not to_numpy(layer.spatial(grads[layer.name])).any()}
+        trace = _asked(model, x, [layer.name for layer in latest])
+        grads = trace.grads if trace else {}
+        none = {each.name for each in latest if each.name not in grads or not _any_cell(each, grads[each.name])}
         dead |= none
         if len(none) < len(latest):
             return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
@@ -216,7 +217,8 @@ def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Laye
     unread, size = set[Place](), _FIRST
     while asked and size <= _MOST_ASKED:
         latest, asked = asked[-size:], asked[:-size]
-        found = _unread(model, x, latest)
+        trace = _asked(model, x, latest)
+        found = trace.unread if trace else frozenset(latest)
         unread |= found
         if len(found) < len(latest):
             return [_told(layer, layer.name in unread) for layer in layers]
@@ -227,12 +229,16 @@ def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Laye
 _LATEST, _FIRST, _MOST_ASKED = 24, 8, 96  # layers in the first pass, with more tokens than cells and without; in any
 
 
-def _unread(model: Model, x: Array, places: Sequence[Place]) -> frozenset[Place]:
-    """Those of the places from which nothing leads to the outputs; all of them where there is no gradient."""
+def _asked(model: Model, x: Array, places: Sequence[Place]) -> Trace | None:
+    """A pass back from all outputs to the places; None where there is no gradient."""
     try:
-        return model.run(x, at=places, target=Target(_energy)).unread
+        return model.run(x, at=places, target=Target(_energy))
     except Exception:  # the pass that is explained will say what it is, or needs no gradient
-        return frozenset(places)
+        return None
+
+
+def _any_cell(layer: Layer, gradient: Array) -> bool:
+    return bool(to_numpy(layer.spatial(gradient)).any())
 
 
 def _told(layer: Layer, unread: bool) -> Layer:
