@@ -22,9 +22,8 @@ VIT: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention
 PATCHES: dict[str, Any] = VIT | {"image_size": 64, "patch_size": 16}
 WINDOWS: dict[str, Any] = {"embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "image_size": 64, "window_size": 4}
 PYRAMID: dict[str, Any] = {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "num_attention_heads": [1, 1, 2, 2]}
-NETS: dict[
-    str, tuple[str, dict[str, Any], str]
-] = {  # a class, its configuration, the layer; each whole gives a pool, too
+Net = tuple[str, dict[str, Any], str]  # a class, its configuration, the layer; each whole gives a pool, too
+NETS: dict[str, Net] = {
     "resnet": ("ResNet", STAGES | {"embedding_size": 8}, "resnet.encoder"),
     "convnext": ("ConvNext", STAGES | {"num_stages": 2}, "convnext.encoder"),
     "mobilenet": ("MobileNetV2", {"depth_multiplier": 0.25}, "mobilenet_v2.conv_1x1"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
@@ -196,37 +196,45 @@ def _merged(known: Sequence[Layer]) -> list[tuple[int, int]]:
 
 def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
     """The layers, those at the end with more tokens than cells told apart: whether any cell still reaches the outputs."""
-    asked, dead, size = [layer for layer in layers if layer.extra], set[Place](), _LATEST
-    while asked and size <= _MOST_ASKED:
-        latest, asked = asked[-size:], asked[:-size]
-        trace = _asked(model, x, [layer.name for layer in latest])
-        grads = trace.grads if trace else {}
-        none = {each.name for each in latest if each.name not in grads or not _any_cell(each, grads[each.name])}
-        dead |= none
-        if len(none) < len(latest):
-            return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
-        size *= 2
-    return list(layers)  # nothing is known where the last weights are zero
+    every = {layer.name: layer for layer in layers if layer.extra}
+
+    def dead_of(places: Sequence[Place]) -> set[Place]:
+        trace = _asked(model, x, places)
+        return {place for place in places if not (trace and _any_cell(every[place], trace.grads[place]))}
+
+    dead = _silent(list(every), _AFTER_ATTENTION, dead_of)
+    return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
 
 
 def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
     """The layers, those at the end told apart from which nothing leads to the outputs: what gives its map beside a pool of
     it, of which the model reads the pool; what another output is made of. As the model runs for the images `x`.
     """
-    asked = [layer.name for layer in layers if layer.name and layer.grid]
-    unread, size = set[Place](), _FIRST
-    while asked and size <= _MOST_ASKED:
-        latest, asked = asked[-size:], asked[:-size]
-        trace = _asked(model, x, latest)
-        found = trace.unread if trace else frozenset(latest)
-        unread |= found
-        if len(found) < len(latest):
-            return [_told(layer, layer.name in unread) for layer in layers]
+
+    def unread_of(places: Sequence[Place]) -> set[Place]:
+        trace = _asked(model, x, places)
+        return set(trace.unread if trace else places)
+
+    unread = _silent([layer.name for layer in layers if layer.name and layer.grid], _AFTER_GRIDS, unread_of)
+    return [replace(layer, dead=layer.dead or layer.name in unread, unread=layer.name in unread) for layer in layers]
+
+
+_AFTER_ATTENTION, _AFTER_GRIDS, _MOST_ASKED = 24, 8, 96  # layers in the first pass, and in any
+
+
+def _silent(places: Sequence[Place], size: int, silent_of: Callable[[Sequence[Place]], set[Place]]) -> set[Place]:
+    """Those at the end of the places that are silent, asked `size` and then more of them at a time until one is not; none
+    where all are, since then nothing is known: there is no gradient, as in a quantised model, or the last weights are zero.
+    """
+    found = set[Place]()
+    while places and size <= _MOST_ASKED:
+        latest, places = places[-size:], places[:-size]
+        silent = silent_of(latest)
+        found |= silent
+        if len(silent) < len(latest):
+            return found
         size *= 2
-    return list(layers)  # there is no gradient at all, as in a quantised model
-
-
-_LATEST, _FIRST, _MOST_ASKED = 24, 8, 96  # layers in the first pass, with more tokens than cells and without; in any
+    return set()
 
 
 def _asked(model: Model, x: Array, places: Sequence[Place]) -> Trace | None:
@@ -239,10 +247,6 @@ def _asked(model: Model, x: Array, places: Sequence[Place]) -> Trace | None:
 
 def _any_cell(layer: Layer, gradient: Array) -> bool:
     return bool(to_numpy(layer.spatial(gradient)).any())
-
-
-def _told(layer: Layer, unread: bool) -> Layer:
-    return replace(layer, dead=layer.dead or unread, unread=layer.unread or unread)
 
 
 def _energy(outputs: Array) -> Array:
