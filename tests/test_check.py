@@ -95,6 +95,16 @@ def test_entropy_rises_as_the_twin_says(model: Any) -> None:
     assert np.isnan(entropy_of(np.full((1, 2, 2), np.nan))).all()
 
 
+def test_a_map_that_marks_nothing_is_not_compared(model: Any) -> None:
+    both = as_input(np.stack([np.full_like(IMAGES[0], 0.5), IMAGES[0]]))  # no edges, and some
+    (found,) = sl.check(model, both, method="edges", stages=2)
+    assert np.isnan(found.entropy).tolist() == [True, False]
+    assert found.mean().tolist() == pytest.approx([1, 1]) and found.alarm
+    (found,) = sl.check(model, both[:1], method="edges", stages=2)
+    assert found.sentence.startswith("The maps of edges are the same everywhere before any layer is random")
+    assert found.mean().tolist() == [0, 0] and not found.alarm
+
+
 def test_the_model_stays_as_it_is(model: Any) -> None:
     before = snapshot(model)
     for name in ("gradient", "grad-cam", "occlusion", "guided-backprop"):

@@ -75,6 +75,14 @@ def test_verdict_abstains_or_doubts_what_has_not_seen_the_model(parts: list[Any]
     assert len(facts["reasons"]) == 3
 
 
+def test_nothing_speaks_for_a_map_that_is_the_same_everywhere(parts: list[Any]) -> None:
+    empty = np.full_like(parts[0].image, 128)  # without edges
+    found = sl.verdict(f"world:{WORLD}", [empty, parts[0].image], method="edges")
+    assert not any(sign.good[0] for sign in found.signs) and np.isfinite(found.signs[1].values[1])
+    assert found.word(0) == "doubt" and "(the map is the same everywhere)" in found.reasons(0)[0]
+    assert {sign["value"] for sign in found.facts(0)["signs"].values()} == {None}
+
+
 def test_verdict_knows_a_blind_baseline(parts: list[Any]) -> None:
     found = sl.verdict(f"world:{WORLD}", [parts[0].image], method="integrated-gradients", steps=8)
     assert [sign.name for sign in found.signs] == ["deletion", "randomisation", "baselines"]

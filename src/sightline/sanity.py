@@ -51,8 +51,12 @@ class SanityCheck:
     seconds: float
 
     def mean(self, similarity: str = ALARMING) -> np.ndarray:
-        """The similarity at each stage, the mean over the images; a map that is the same everywhere counts as 0."""
-        return np.asarray(np.nan_to_num(self.similarities[similarity]).mean(axis=1))
+        """The similarity at each stage, the mean over the images; a map that has become the same everywhere counts as
+        0, and one that was so from the start not at all, unless all were.
+        """
+        marked = ~np.isnan(self.entropy)
+        counting = self.similarities[similarity][:, marked if marked.any() else ...]
+        return np.asarray(np.nan_to_num(counting).mean(axis=1))
 
     @property
     def unmoved(self) -> int:
@@ -71,6 +75,8 @@ class SanityCheck:
     @property
     def sentence(self) -> str:
         """What the numbers say, in words."""
+        if np.isnan(self.entropy).all():
+            return f"The maps of {self._name} are the same everywhere before any layer is random: nothing to compare."
         if self.mode == "independent":
             i = int(self.mean().argmin())
             if self.alarm:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ class Verdict:
     def reasons(self, i: int = 0) -> list[str]:
         """A sentence for each sign, and whether it holds; those that fail first."""
         told = sorted(self.signs, key=lambda sign: bool(sign.good[i]))
-        return [f"{'holds' if sign.good[i] else 'fails'}: {sign.rule} ({sign.values[i]:.2f})" for sign in told]
+        return [f"{'holds' if sign.good[i] else 'fails'}: {sign.rule} ({_told(sign.values[i])})" for sign in told]
 
     def facts(self, i: int = 0) -> dict[str, Any]:
         """All of it for image `i`, ready for JSON."""
@@ -89,7 +89,13 @@ def verdict(
         _randomisation(loaded, images, method, asked),
         *_others(loaded, images, explained, asked),
     ]
-    return Verdict(explained, tuple(signs))
+    return Verdict(explained, tuple(_of_marks(sign, explained.map) for sign in signs))
+
+
+def _of_marks(sign: Sign, maps: np.ndarray) -> Sign:
+    """A sign that speaks for no map that is the same everywhere: it has no order of pixels to be right or wrong."""
+    flat = np.ptp(maps, axis=(1, 2)) == 0
+    return replace(sign, values=np.where(flat, np.nan, sign.values), good=sign.good & ~flat)
 
 
 def _deleted(loaded: Loaded, images: Any, method: str, asked: Mapping[str, Any]) -> Measurement:
@@ -137,6 +143,10 @@ def _maps(loaded: Loaded, images: Any, method: str, asked: Mapping[str, Any]) ->
 def _steady(name: str, own: Explanation, maps: list[np.ndarray], rule: str) -> Sign:
     least = np.min([np.nan_to_num(alike("spearman", own.map, each)) for each in maps], axis=0)
     return Sign(name, least, least >= ALIKE, rule)
+
+
+def _told(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "the map is the same everywhere"
 
 
 def _finite(value: float) -> float | None:
