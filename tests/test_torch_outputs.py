@@ -209,6 +209,7 @@ HEADS: dict[str, tuple[int, Callable[..., Any], str]] = {
     "torch.special.log_softmax": (4, lambda z: torch.special.log_softmax(z, 1), "softmax"),
     "softmax, in another precision": (4, lambda z: torch.softmax(z, 1).to(torch.float64, copy=True), "softmax"),
     "softmax, reshaped": (4, lambda z: torch.softmax(z[..., None], 1).flatten(1), "softmax"),
+    "softmax of a row": (4, lambda z: z.view(-1, 1, 4).softmax(-1).squeeze(1), "softmax"),
     "torch.sigmoid": (1, torch.sigmoid, "sigmoid"),
     "nn.Sigmoid": (1, nn.Sigmoid(), "sigmoid"),
     "sigmoid_": (1, lambda z: z.sigmoid_(), "sigmoid"),
@@ -220,6 +221,9 @@ HEADS: dict[str, tuple[int, Callable[..., Any], str]] = {
     "none": (4, lambda z: z, ""),
     "in the middle": (4, lambda z: z * torch.softmax(z, 1), ""),
     "one class of a softmax": (4, lambda z: torch.softmax(z, 1)[:, 1:2], ""),
+    "yes of each pair": (6, lambda z: z.view(-1, 3, 2).softmax(-1)[..., 1], ""),
+    "pairs as one": (6, lambda z: z.view(-1, 3, 2).softmax(-1).flatten(1), ""),
+    "one of each group": (4, lambda z: z.view(-1, 2, 2).softmax(1)[:, 1], ""),
     "sigmoid on a scale": (1, lambda z: 1 + 4 * torch.sigmoid(z), ""),
 }
 
@@ -277,6 +281,13 @@ def test_one_image_whose_score_was_squeezed_to_a_number() -> None:
     together = sl.explain(module, image(n=1).repeat(2, 1, 1, 1), method="gradient", target=1)
     np.testing.assert_allclose(e.score, together.score[:1], rtol=1e-12)
     np.testing.assert_allclose(e.map, together.map[:1], rtol=1e-6)
+
+
+def test_one_image_whose_axis_was_squeezed_away_keeps_its_softmax() -> None:
+    module = made(lambda: Head(4, lambda z: torch.softmax(z, 1).squeeze()))
+    e = sl.explain(module, image(n=1), method="gradient", top=4)
+    assert e.head == "softmax"
+    np.testing.assert_allclose([r["probability"] for r in e.top[0]], fresh(module, image(n=1)).sort(descending=True)[0])
 
 
 def test_one_image_whose_axis_was_squeezed_away_keeps_its_classes() -> None:

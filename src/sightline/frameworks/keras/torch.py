@@ -18,6 +18,7 @@ from sightline.errors import ModelError
 from sightline.frameworks.keras.gate import Engine, Pass, current
 from sightline.frameworks.keras.operations import RuledPass
 from sightline.frameworks.keras.passes import Arrays, Ask, before_head, check_met, edits, forward, rule_of, scores
+from sightline.frameworks.torch.norms import steps_back, with_even_norms
 from sightline.frameworks.torch.ops import RELU, RELU6, kind_of
 from sightline.model import Back, Place, Trace
 
@@ -25,7 +26,7 @@ from sightline.model import Back, Place, Trace
 def _vjp(function: Callable[..., Array], *args: Array) -> tuple[Array, Callable[[Array], tuple[Array, ...]]]:
     with torch.enable_grad():
         leaves = [arg.detach().requires_grad_() for arg in args]
-        y = function(*leaves)
+        y = with_even_norms(function(*leaves))
     return y.detach(), lambda grad_y: torch.autograd.grad(y, leaves, grad_y, retain_graph=True)
 
 
@@ -117,19 +118,12 @@ def _check_seen(ask: Ask, outputs: Any) -> None:
     """A ReLU that no rule was asked about keeps its derivative, so that a rule for ReLU must be refused."""
     if "relu" not in (getattr(ask.rule, "kinds", None) or ()):
         return
-    waiting = [y.grad_fn for y in tree.flatten(outputs) if isinstance(y, torch.Tensor)]
-    met = set[Any]()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in met:
-            continue
-        met.add(node)
+    for node in steps_back(y.grad_fn for y in tree.flatten(outputs) if isinstance(y, torch.Tensor)):
         if _is_relu(node) and _SEEN not in node.metadata:
             raise ModelError(
                 "the model has a ReLU inside TorchScript, where a backward rule cannot reach.",
                 "Take torch.jit.script off the layer's call, or use a method without a backward rule.",
             )
-        waiting += [before for before, _ in node.next_functions]
 
 
 def _is_relu(node: Any) -> bool:
@@ -142,7 +136,7 @@ def _is_relu(node: Any) -> bool:
 def _gradients(score: Array, values: Sequence[Array]) -> list[Array]:
     """(k, n, ...) for each of the values; zeros where the score does not hang on them."""
     each = []
-    for i, one in enumerate(score):
+    for i, one in enumerate(with_even_norms(score)):
         more = i + 1 < len(score)
         found = (
             torch.autograd.grad(one.sum(), values, retain_graph=more, allow_unused=True)

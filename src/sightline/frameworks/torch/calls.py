@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from sightline.frameworks.torch.norms import with_even_norms
 from sightline.frameworks.torch.ops import CONVOLUTIONS, Func, T
 from sightline.frameworks.torch.outputs import usable
 from sightline.frameworks.torch.precision import as_now
@@ -135,7 +136,7 @@ def again(func: Func, kind: str, args: Args, kwargs: Named) -> Callable[..., tup
     def once_more(*xs: Any, **changed: Any) -> tuple[Any, Callable[[Any], Args]]:
         with torch.enable_grad():
             leaves = [own(usable(x.detach())).requires_grad_() for x in xs]
-            y = call_again(func, kind, args, kwargs, tuple(map(own, leaves)), changed)
+            y = with_even_norms(call_again(func, kind, args, kwargs, tuple(map(own, leaves)), changed))
         return y.detach(), lambda g: torch.autograd.grad(y, leaves, g, retain_graph=True, materialize_grads=True)
 
     return once_more

@@ -17,6 +17,7 @@ from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
 from sightline.frameworks.torch.folds import folded
 from sightline.frameworks.torch.layouts import laid_out
+from sightline.frameworks.torch.norms import with_even_norms
 from sightline.frameworks.torch.outputs import by_image, choose, chosen, usable
 from sightline.frameworks.torch.parameters import parameters_in_order
 from sightline.frameworks.torch.places import kept, met
@@ -266,7 +267,7 @@ def _gradients(
     score: torch.Tensor, values: Mapping[Place, torch.Tensor]
 ) -> tuple[dict[Place, torch.Tensor], frozenset[Place]]:
     """The gradient of each score at each place, (k, n, ...), and the places from which nothing leads to any of them."""
-    leaves, last = list(values.values()), score.shape[0] - 1
+    score, leaves, last = with_even_norms(score), list(values.values()), score.shape[0] - 1
     each = [
         torch.autograd.grad(row.sum(), leaves, retain_graph=j < last, allow_unused=True) if row.requires_grad else ()
         for j, row in enumerate(score)

@@ -27,9 +27,11 @@ from sightline.frameworks.torch.calls import (
     positional,
     pull_of,
 )
+from sightline.frameworks.torch.heads import head_of
 from sightline.frameworks.torch.ops import CLAMP, KINDS, PASSING, RELU6, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
 from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
 
+HEADS = SOFTMAX | SIGMOID
 _FRESH = {"ReluBackward0", "HardtanhBackward0"}  # what these give is a tensor of its own
 COMPOSITE: dict[Func, Func] = {  # one operation to the mode: its body, which does not ask the mode about itself
     f: python_types.FunctionType(
@@ -49,7 +51,7 @@ class Watch(TorchFunctionMode):
         self.kinds: frozenset[str] | None = getattr(rule, "kinds", None)  # None: all of them
         self.asked = None if rule is not None and self.kinds is None else _asked(self.kinds)  # None: every call
         self.met_head = False  # whether there was any softmax or sigmoid, at the end or not
-        self._heads = WeakTensorKeyDictionary()  # what a softmax or sigmoid gave -> its kind, what it was given
+        self._heads = WeakTensorKeyDictionary()  # what a softmax or sigmoid gave -> the Head
         self._made = WeakTensorKeyDictionary()  # what an operation with weights gave -> the operation
         self._deep = WeakTensorKeyDictionary()  # what lies behind one
         self._live = WeakTensorKeyDictionary()  # what hangs on the image, also where no graph is kept
@@ -59,25 +61,15 @@ class Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.asked is not None and func not in self.asked:
             return func(*args, **kwargs)
-        kind = "softmax" if func in SOFTMAX else "sigmoid" if func in SIGMOID else ""
-        before: Any = (args[0] if args else kwargs["input"]) if kind else None
-        if kind and func.__name__.endswith("_"):
+        before: Any = (args[0] if args else kwargs["input"]) if func in HEADS else None
+        if before is not None and func.__name__.endswith("_"):
             before = before.clone()  # it is about to be overwritten
         y = func(*args, **kwargs) if self.rule is None else self._ruled(self.rule, func, args, kwargs)
-        if kind:
-            self.met_head, self._heads[y] = True, (kind, before)
+        if before is not None:
+            self.met_head, self._heads[y] = True, head_of(func, before, args, kwargs)
         elif func in SHAPE and args and args[0] in self._heads:
-            self._follow(func, args, kwargs, y)
+            self._heads[y] = self._heads[args[0]].then(func, args[1:], kwargs)
         return y
-
-    def _follow(self, func: Func, args: Args, kwargs: Named, y: Any) -> None:
-        """A head in another shape is a head; but one of a softmax's classes alone has no score of its own."""
-        kind, before = self._heads[args[0]]
-        if kind == "sigmoid" or func is not torch.Tensor.__getitem__ or y.shape[:2] == args[0].shape[:2]:
-            free = (
-                torch.Tensor.reshape if func is torch.Tensor.view else func
-            )  # what was given may lie otherwise in memory
-            self._heads[y] = (kind, free(before, *args[1:], **kwargs))
 
     def start(self, image: torch.Tensor) -> torch.Tensor:
         """The image, as it goes into the model."""
@@ -86,8 +78,8 @@ class Watch(TorchFunctionMode):
 
     def before_head(self, outputs: Any) -> tuple[Any, str]:
         """(the scores before a softmax or sigmoid at the end, its kind), or the outputs themselves and ""."""
-        kind, before = self._heads.get(outputs, ("", outputs))
-        return before, kind
+        head = self._heads.get(outputs)
+        return (head.scores, head.kind) if head is not None and head.ends else (outputs, "")
 
     def scores(self, outputs: Any) -> Any:
         """The scores at the end, which a rule sees as an operation that does nothing."""
@@ -178,7 +170,7 @@ def _asked(kinds: frozenset[str] | None) -> frozenset[Func]:
     kinds = kinds or frozenset()
     bent = {func for func, kind in KINDS.items() if kind in kinds}
     limited = RELU6 | CLAMP if "relu" in kinds else set()
-    return frozenset(SOFTMAX | SIGMOID | SHAPE | bent | limited | set(COMPOSITE))
+    return frozenset(HEADS | SHAPE | bent | limited | set(COMPOSITE))
 
 
 def _written(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
