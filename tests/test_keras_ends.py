@@ -176,3 +176,28 @@ def test_a_parameter_as_long_as_the_batch_is_no_batch() -> None:
     edit = {next(place for place in conv.parameters if place.endswith("kernel")): 2 * numbers(kernel.value)}
     more = adapted.run(np.concatenate([IMAGES, IMAGES[:2]]), edit=edit)
     close(adapted.run(IMAGES, edit=edit).outputs, numbers(more.outputs)[:3], 1e-13)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
+def test_masks_of_a_layer_in_another_precision_go_over_the_image(policy: str) -> None:
+    def net(dtype: str) -> keras.Model:
+        keras.utils.set_random_seed(1)
+        keras.config.set_dtype_policy(dtype)
+        parts = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.GlobalAveragePooling2D()]
+        return keras.Sequential([keras.Input((12, 10, 3)), *parts, keras.layers.Dense(3)])
+
+    before = keras.config.dtype_policy()
+    try:
+        other, plain = net(policy), net("float32")
+        other.set_weights(plain.get_weights())
+    finally:
+        keras.config.set_dtype_policy(before)
+    x = np.random.default_rng(0).uniform(0, 1, (1, 12, 10, 3)).astype(np.float32)
+    found, expected = (sl.explain(m, x, method="score-cam", target=1).attribution for m in (other, plain))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05 * np.abs(expected).max())
+
+
+def test_what_keras_says_in_bold_is_told() -> None:
+    flat = keras.Sequential([keras.Input((12,)), layers.Dense(3)])
+    with pytest.raises(ModelError, match=r"failed on an input of shape \(1, 4, 4, 3\): .*(expected|ncompatible)"):
+        sl.explain(flat, np.ones((1, 4, 4, 3), np.float32), method="gradient")

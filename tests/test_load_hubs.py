@@ -100,6 +100,36 @@ def test_a_folder_of_transformers_carries_everything(saved: Any) -> None:
     assert e[1].attribution.max() > 0
 
 
+def test_a_folder_that_was_saved_without_a_processor(saved: Any, tmp_path: Path) -> None:
+    saved[1].save_pretrained(tmp_path)
+    loaded = sl.load(f"hf:{tmp_path}", preprocess="resize=48x48,mean=0.4,std=0.3")
+    expected = sl.explain(f"hf:{saved[0]}", PICTURE, method="gradient", target=2, preprocess=str(loaded.preprocessing))
+    np.testing.assert_array_equal(sl.explain(loaded, PICTURE, method="gradient", target=2).map, expected.map)
+
+
+@pytest.mark.parametrize(
+    ("problem", "sums"), [("single_label_classification", True), ("multi_label_classification", False)]
+)
+def test_what_a_configuration_says_of_its_labels_counts(saved: Any, tmp_path: Path, problem: str, sums: bool) -> None:
+    net = transformers.ViTForImageClassification(transformers.ViTConfig.from_pretrained(saved[0], problem_type=problem))
+    net.eval().save_pretrained(tmp_path)
+    loaded = sl.load(f"hf:{tmp_path}", preprocess="resize=48x48,mean=0.4,std=0.3")
+    e = sl.explain(loaded, PICTURE, method="gradient", top=4)
+    with torch.no_grad():
+        logits = net(loaded.model.array(ours(loaded.preprocessing)[None].copy())).logits[0]
+    own = logits.softmax(0) if sums else logits.sigmoid()
+    assert [c["probability"] for c in e.top[0]] == pytest.approx(own.sort(descending=True).values.tolist(), abs=1e-5)
+
+
+def test_a_text_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    vision = small | {"image_size": 16, "patch_size": 8}
+    transformers.CLIPModel(transformers.CLIPConfig(text_config=small, vision_config=vision)).save_pretrained(tmp_path)
+    loaded = sl.load(f"hf:{tmp_path}", preprocess="resize=16x16")
+    with pytest.raises(sl.ModelError, match="it has no tokenizer"):
+        sl.explain(loaded, PICTURE, method="gradient", target=sl.Similar(text="a cat"))
+
+
 def test_an_image_processor_that_crops() -> None:
     config = {
         "do_resize": True,
@@ -168,9 +198,9 @@ def test_an_image_processor_that_does_something_else(kind: str) -> None:
         ("timm:resnet10x", r"^timm:resnet10x was given; timm has no model of that name\.\nDid you mean 'resnet10t'\?"),
         (
             "timm:resnet10t.c3_in1k",
-            r"^timm:resnet10t.c3_in1k was given; it could not be fetched: .*\n.*network.*--weights FILE",
+            r"^timm:resnet10t.c3_in1k was given; it could not be loaded: .*\n.*network.*--weights FILE",
         ),
-        ("hf:nobody/nothing", r"^hf:nobody/nothing was given; it could not be fetched: .*\n.*network"),
+        ("hf:nobody/nothing", r"^hf:nobody/nothing was given; it could not be loaded: .*\n.*network"),
     ],
 )
 def test_what_cannot_be_had(spec: str, said: str) -> None:

@@ -136,7 +136,8 @@ def test_files_that_hold_no_model(tmp_path: Path, suffix: str, content: bytes) -
     file.write_bytes(content)
     assert "it cannot be read" in error_of(sl.ModelError, file).given
     net().save_weights(tmp_path / "only.weights.h5")
-    assert "it cannot be read" in error_of(sl.ModelError, tmp_path / "only.weights.h5").given
+    said = error_of(sl.ModelError, tmp_path / "only.weights.h5")
+    assert "it cannot be read" in said.given and "--model keras:NAME --weights FILE" in said.fix
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -208,3 +209,17 @@ def test_the_size_that_a_model_fixes_is_what_is_assumed() -> None:
     assert isinstance(e, sl.Explanation)
     assert e.map.shape == (1, 8, 16)
     assert e.geometries[0].resized == (16, 16)  # its aspect ratio is kept
+
+
+@pytest.mark.parametrize(("first", "scale"), [(1 / 127.5, 1.0), (2.0, 1 / 255), (None, 1 / 255)])
+def test_a_model_that_rescales_pixels_itself_is_given_pixels(first: float | None, scale: float) -> None:
+    own = [] if first is None else [keras.layers.Rescaling(first, offset=-1)]
+    start = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.RandomFlip(), *own])
+    parts = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([start, *parts])
+    model.build((None, 8, 8, 3))
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    with pytest.warns(sl.PreprocessingWarning, match="was assumed"):
+        e = sl.explain(model, picture, method="gradient", target=1)
+    outputs = np.asarray(keras.ops.convert_to_numpy(model(picture[None].astype(np.float32) * scale, training=False)))
+    assert float(e.score[0]) == pytest.approx(float(outputs[0, 1]), rel=1e-4)

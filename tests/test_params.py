@@ -59,6 +59,7 @@ def test_a_value_is_read_by_its_type(method: str, option: str, given: Any, expec
     [
         ("integrated-gradients", "stepz", 5, "option 'stepz' was given; integrated-gradients does not", "'steps'"),
         ("gradient", "steps", 5, "option 'steps' was given; gradient does not have it", "gradient takes no options"),
+        ("gradient,grad-cam", "steps", 5, "method 'gradient,grad-cam' was given", "--method once for each"),
         ("smoothgrad", "of", "gradeint", "method 'gradeint' was given", "'gradient'"),
         ("smoothgrad", "of", "smoothgrad", "wraps a method itself", "gradient"),
         ("smoothgrad", "form", "squarred", "form='squarred' was given; expected one of 'mean'", "'squared'"),

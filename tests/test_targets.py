@@ -143,6 +143,16 @@ def test_regression(target: str, sign: int, label: str) -> None:
     assert named.target[0]["label"] == f"age {label}"
 
 
+def test_one_label_of_a_sigmoid_is_refused() -> None:
+    with pytest.raises(sl.InputError, match=r"one label was given, 'well'; .* one sigmoid.*\n.*\['no well', 'well'\]"):
+        explained(asked()["binary"], "top", labels=["well"])
+
+
+def test_a_class_without_a_name_is_found_by_what_it_is_called() -> None:
+    (e,) = explained(asked()["binary"], "class 1")
+    assert e.target[0] == {"index": 1, "label": "class 1"}
+
+
 @pytest.mark.parametrize("labels", [None, ("ill", "well")])
 def test_binary_sigmoid(labels: tuple[str, ...] | None) -> None:
     names = labels or ("class 0", "class 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -162,8 +163,14 @@ def refusals(name: str, shape: tuple[int, ...]) -> Iterator[None]:
                 f"{name} ran out of memory on an input of shape {shape}.",
                 "Give smaller images, or another device= (--device).",
             ) from error
-        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{name} failed on an input of shape {shape}: {said}",
+            f"{name} failed on an input of shape {shape}: {_said(error)}",
             "Check the input's size and channels (preprocess=, --preprocess) against what the model was trained on.",
         ) from error
+
+
+def _said(error: Exception) -> str:
+    """The line that tells what happened: Keras says first in which call, and writes in bold what."""
+    lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines()]
+    told = (line for line in lines if line and not line.startswith("Exception encountered when calling"))
+    return next(told, type(error).__name__)

@@ -39,8 +39,15 @@ def _of_file(path: Path) -> tuple[str, ...]:
         ) from None
 
 
-def check_count(labels: Sequence[str], outputs: int) -> None:
-    """InputError for names that are not those of `outputs` classes; one output may have one name, or two classes."""
+def check_count(labels: Sequence[str], outputs: int, head: str = "") -> None:
+    """InputError for names that are not those of `outputs` classes; one output may have one name, or two classes, which
+    it has where it goes through a sigmoid.
+    """
+    if (outputs, len(labels), head) == (1, 1, "sigmoid"):
+        raise InputError(
+            f"one label was given, {labels[0]!r}; the model ends in one sigmoid, which tells two classes apart.",
+            f"Give both names, that of the low answer first, such as labels=['no {labels[0]}', {labels[0]!r}].",
+        )
     if labels and len(labels) != outputs and (outputs, len(labels)) != (1, 2):
         raise InputError(
             f"{len(labels)} labels were given; the model has {outputs} outputs, so that names would be wrong.",
@@ -73,6 +80,8 @@ def index_of(spec: int | str, labels: Sequence[str]) -> int:
         )
     if found:
         return found[0]
+    if (unnamed_class := re.fullmatch(r"class (\d+)", name)) and not found:  # as one without a name is called
+        return int(unnamed_class[1])
     unnamed = "Give an index, or name the classes with labels."
     hint = nearest(name, labels, "`sightline labels MODEL`") if labels else unnamed
     raise TargetError(f"class {name!r} was given; the model has no class of that name.", hint)

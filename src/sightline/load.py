@@ -216,7 +216,8 @@ def preprocessing_for(loaded: Loaded) -> Preprocessing:
     if loaded.preprocessing is not None:
         return loaded.preprocessing
     height, width, channels = loaded.size or (224, 224, 3)
-    guess = Preprocessing(resize=max(height, width), crop=(height, width), channels=channels)
+    scale = 1.0 if getattr(loaded.model, "rescales", False) else 1 / 255
+    guess = Preprocessing(resize=max(height, width), crop=(height, width), scale=scale, channels=channels)
     warnings.warn(
         f"{loaded.name} says nothing of its preprocessing, so {guess} was assumed: the answer may be wrong. "
         "Declare it with preprocess= (--preprocess).",

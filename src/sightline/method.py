@@ -92,5 +92,7 @@ def find(name: str) -> Method:
     key = str(name).lower().replace("_", "-")
     if key not in METHODS:
         hint = nearest(key, METHODS, "the list of `sightline methods`")
+        if all(part.strip() in METHODS for part in key.split(",")):
+            hint = "Give several as a list: method=[...], or --method once for each."
         raise MethodError(f"method {name!r} was given; expected one of {', '.join(sorted(METHODS))}.", hint)
     return METHODS[key]

@@ -129,7 +129,7 @@ class Picks:
     def settle(self, outputs: Array, head: str) -> Settled:
         """The class of each rank in each image; and which way "top" and "up" are, where there is but one output."""
         check_classes(outputs)
-        check_count(self.labels, outputs.shape[1])
+        check_count(self.labels, outputs.shape[1], head)
         terms = [_terms(pick, outputs.shape[1], is_quantity(outputs, head, self.labels)) for pick in self.picks]
         (guessed, _), (picks, signs) = _arrays([pick.terms for pick in self.picks]), _arrays(terms)
         order = highest(outputs, max(1, -guessed[guessed != NOTHING].min()))

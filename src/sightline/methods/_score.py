@@ -27,7 +27,8 @@ def score_weighted(
     live = [c for c, some in enumerate(to_numpy(xp.any(varied, axis=-1))) if some]
 
     def masked(items: Items) -> Array:
-        return x * change(_masks(xp.stack([channels[c, ...] for c, _ in items], axis=0), size, model.channel), items)
+        masks = change(_masks(xp.stack([channels[c, ...] for c, _ in items], axis=0), size, model.channel), items)
+        return x * xp.astype(masks, x.dtype)  # a layer may be in half precision where the image is not
 
     found = [xp.zeros_like(score)] * channels.shape[0]
     items = [(c, variant) for c in live for variant in variants]

@@ -80,6 +80,7 @@ def find_ends(model: keras.Model, inputs: Mapping[str, Any], image: str | None, 
     if names and (image is None or {image, *inputs} != set(names)):
         missing = ", ".join(name for name in names if name not in inputs and name != image)
         given = f"the image input is {image!r}, with values for {', '.join(inputs) or 'no other'}"
+        missing = "" if image is None else missing  # any of them may be the image
         raise ModelError(
             f"{given}; the model has the inputs {', '.join(names)}"
             + (f", and {missing} is missing." if missing else "."),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src import backend
 from keras.src.ops.operation import Operation
 
@@ -22,6 +23,7 @@ from sightline.frameworks.keras.passes import Arrays, Ask, fingerprint, held, re
 from sightline.layers import is_heads, token_grid, without_dead_grids
 from sightline.model import Edit, Layer, Place, Rule, RuleOf, Target, Trace, places_of, rows_of
 
+_SMALL = 0.1  # what scales by less than this takes pixels from 0 to 255
 _CPU_CHUNK, _GPU_CHUNK = 8, 32
 
 
@@ -65,6 +67,13 @@ class KerasModel:
     others: tuple[Array, ...]
     channel: int
     chunk: int
+
+    @property
+    def rescales(self) -> bool:
+        """Whether the model itself makes pixels from 0 to 255 small, before it does anything else with weights."""
+        told = (layer for layer in _in_order(self.model) if layer.weights or isinstance(layer, keras.layers.Rescaling))
+        first = next(told, None)
+        return isinstance(first, keras.layers.Rescaling) and bool(np.max(first.scale) < _SMALL)
 
     @property
     def computed(self) -> dict[str, str]:
@@ -238,6 +247,15 @@ def _convert(x: Any, dtype: str | None) -> Array:
 def _as_is(x: Any) -> Array:
     """`x` as a tensor in its own precision, which Keras would lower on PyTorch."""
     return _convert(x, backend.standardize_dtype(x.dtype))
+
+
+def _in_order(model: keras.Model) -> Iterator[keras.Layer]:
+    """The layers of a model and of those in it, first to last."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _in_order(layer)
+        else:
+            yield layer
 
 
 def _backend() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,8 +55,7 @@ def load_hf(name: str, *, weights: str | None = None, trust: bool = False) -> So
     kind = getattr(transformers, f"AutoModel{task}")
     if weights is None:
         module = _made(spec, lambda: kind.from_pretrained(name, trust_remote_code=trust))
-        processor = _made(spec, lambda: transformers.AutoImageProcessor.from_pretrained(name, trust_remote_code=trust))
-        pre, notes = carried(processor)
+        pre, notes = _preprocessing(transformers.AutoImageProcessor, name, trust)
     else:
         module, pre, notes = kind.from_config(config), None, ()
     module = _weighted(module, weights, trust)
@@ -63,10 +63,20 @@ def load_hf(name: str, *, weights: str | None = None, trust: bool = False) -> So
         return Source(module, spec, pre, notes=notes, head="none", embed_text=_embed_text(module, name, spec))
     labels = tuple(module.config.id2label[i] for i in range(module.config.num_labels))
     output = "logits" if task == _CLASSIFIER else None
-    return Source(module, spec, pre, labels, notes=notes, output=output)
+    head = _HEADS.get(module.config.problem_type or "")
+    return Source(module, spec, pre, labels, notes=notes, output=output, head=head)
 
 
 _CLASSIFIER = "ForImageClassification"
+_HEADS = {"multi_label_classification": "sigmoid", "regression": "none"}
+_SETTINGS = "preprocessor_config.json", "processor_config.json"  # where a folder has its processor's
+
+
+def _preprocessing(kind: Any, name: str, trust: bool) -> tuple[Preprocessing | None, tuple[str, ...]]:
+    """What the model's processor does, and notes on it; None, too, for a folder that was saved without one."""
+    if Path(name).is_dir() and not any((Path(name) / file).exists() for file in _SETTINGS):
+        return None, ()
+    return carried(_made(f"hf:{name}", lambda: kind.from_pretrained(name, trust_remote_code=trust)))
 
 
 def _task(config: Any) -> str:
@@ -84,6 +94,8 @@ def _embed_text(module: Any, name: str, spec: str) -> Callable[[str], Any] | Non
     def embed(text: str) -> Any:
         transformers = _library("transformers", spec)
         tokens = _made(spec, lambda: transformers.AutoTokenizer.from_pretrained(name))
+        if len(tokens) <= len(tokens.all_special_ids):  # made of nothing, since there was none
+            raise ModelError(f"{spec} was given with a text; it has no tokenizer.", "Save its tokenizer beside it.")
         with torch.no_grad():
             given = tokens([text], return_tensors="pt").to(module.device)
             return module.get_text_features(**given).pooler_output[0].float().cpu().numpy()
@@ -107,7 +119,7 @@ def _made(spec: str, make: Any) -> Any:
     except Exception as error:
         said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{spec} was given; it could not be fetched: {said}",
+            f"{spec} was given; it could not be loaded: {said}",
             "Check the name and the network, or give a file you have with weights (--weights FILE, and --preprocess).",
         ) from error
 
