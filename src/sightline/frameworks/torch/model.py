@@ -12,6 +12,7 @@ from torch import nn
 
 from sightline.arrays import tile
 from sightline.errors import InputError, ModelError
+from sightline.frameworks.torch.checkpoints import refusing_checkpoints
 from sightline.frameworks.torch.compiled import NOTE, compiled
 from sightline.frameworks.torch.detectors import is_torchvision
 from sightline.frameworks.torch.entrance import entered
@@ -268,10 +269,13 @@ def _gradients(
 ) -> tuple[dict[Place, torch.Tensor], frozenset[Place]]:
     """The gradient of each score at each place, (k, n, ...), and the places from which nothing leads to any of them."""
     score, leaves, last = with_even_norms(score), list(values.values()), score.shape[0] - 1
-    each = [
-        torch.autograd.grad(row.sum(), leaves, retain_graph=j < last, allow_unused=True) if row.requires_grad else ()
-        for j, row in enumerate(score)
-    ]
+    with refusing_checkpoints(score):
+        each = [
+            torch.autograd.grad(row.sum(), leaves, retain_graph=j < last, allow_unused=True)
+            if row.requires_grad
+            else ()
+            for j, row in enumerate(score)
+        ]
     if all(grad is None for grads in each for grad in grads):  # a quantised operation gives none and only warns
         raise ModelError(
             f"a gradient at {_names(values)} was asked for; the scores have none there (quantised, detached, or not read).",

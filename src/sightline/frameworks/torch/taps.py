@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sightline.errors import LayerError, ModelError
 from sightline.frameworks.torch.attention import Open
+from sightline.frameworks.torch.checkpoints import refuse_inside
 from sightline.frameworks.torch.outputs import usable, with_first_tensor
 from sightline.frameworks.torch.pool import Spare
 from sightline.model import ATTENTION, Edit, Place
@@ -47,6 +48,7 @@ class Taps:
             new = self.edit[place]
             y = usable(new(y) if callable(new) else new)
         if place in self.at:
+            refuse_inside()
             y = y.clone()  # its own: whoever else holds what came here may write it, and has other ways to the score
             if self.grads and not y.requires_grad:
                 y.requires_grad_()

@@ -27,6 +27,7 @@ from sightline.frameworks.torch.calls import (
     positional,
     pull_of,
 )
+from sightline.frameworks.torch.checkpoints import refuse_inside
 from sightline.frameworks.torch.heads import head_of
 from sightline.frameworks.torch.ops import CLAMP, KINDS, PASSING, RELU6, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
 from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
@@ -213,6 +214,7 @@ def _bend(
     overwrites: bool = False,
 ) -> torch.Tensor:
     """The operation with the backward pass that the rule gave."""
+    refuse_inside()
     if isinstance(bent, Instead):
         result: torch.Tensor = Ruled.apply(
             _written(bent.forward) if overwrites else bent.forward, bent.back, op.kind, *xs
