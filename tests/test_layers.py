@@ -10,7 +10,7 @@ import pytest
 import paper
 import sightline as sl
 from nets import FRAMEWORK, build, use_float64
-from sightline.layers import choose_layer, last_grid
+from sightline.layers import choose_layer, last_grid, without_unread
 
 FRAMEWORKS = ("torch", "keras-tensorflow", "keras-jax", "keras-torch")
 NET = paper.small_net()
@@ -119,6 +119,19 @@ def test_no_layer_with_a_grid() -> None:
     flat += [sl.Layer("one", "conv", (5, 1, 1), -3, weighted=True)]
     with pytest.raises(sl.LayerError, match=r"no layer with weights has a height and width\.\n"):
         choose_layer(flat, None)
+
+
+def test_a_pass_that_fails_tells_nothing_of_the_layers_it_was_asked_for() -> None:
+    layers = [sl.Layer(f"conv{i}", "conv", (4, 4, 2), weighted=True) for i in range(10)]
+
+    class Failing:
+        def run(self, x: Any, *, at: Any, target: Any) -> sl.Trace:
+            if "conv0" not in at:
+                raise sl.LayerError("layer 'conv9' was given; a pass never reaches it.", "Take another.")
+            return sl.Trace(None, unread=frozenset({"conv1"}))
+
+    failing: Any = Failing()
+    assert without_unread(failing, None, layers) == layers
 
 
 TORCHVISION = {

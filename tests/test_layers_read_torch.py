@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -185,3 +186,30 @@ def test_small_relevance_is_not_lost_beside_what_a_token_is_to_itself(method: st
     )
     assert 0 < exact.max() < 1e-6
     np.testing.assert_allclose(found, exact, rtol=1e-2, atol=1e-3 * exact.max())
+
+
+def plain() -> nn.Sequential:
+    torch.manual_seed(0)
+    body = [nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3, 2, 1, bias=False)]
+    return nn.Sequential(*body, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5)).double().eval()
+
+
+@pytest.mark.parametrize("of", ["weight_norm", "spectral_norm", "orthogonal"])
+@pytest.mark.parametrize("parts", [[3], [0, 3, 7]])
+def test_what_makes_the_weights_of_a_layer_is_no_layer_itself(of: str, parts: list[int]) -> None:
+    made = plain()
+    for part in parts:
+        getattr(nn.utils.parametrizations, of)(made[part])
+    made.eval()
+    net = plain()
+    for part in parts:
+        net[part].weight.data.copy_(made[part].weight.detach())
+    known, expected = sl.load(made).model.places(image()), sl.load(net).model.places(image())
+    assert [replace(layer, parameters=()) for layer in known] == [replace(layer, parameters=()) for layer in expected]
+    names = {f"={name}" for name, _ in made.named_parameters()}
+    assert {place for layer in known for place in layer.parameters} == names
+    for method in ("grad-cam", "layer-fusion", "full-grad"):
+        e, right = (sl.explain(each, image(), method=method, target=1) for each in (made, net))
+        assert e.layer == right.layer == (None if method == "full-grad" else "4")
+        np.testing.assert_allclose(e.attribution, right.attribution, rtol=1e-6, atol=1e-9 * right.attribution.max())
+    assert sl.explain(made, image(), layer="4", target=1).map.max() > 0

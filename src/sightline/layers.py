@@ -9,7 +9,7 @@ from typing import Any
 
 from sightline.arrays import Array, namespace, to_numpy
 from sightline.errors import LayerError, ModelError, nearest
-from sightline.model import ATTENTION, Layer, Model, Place, Target, Trace
+from sightline.model import ATTENTION, Layer, Model, Place, Target
 
 
 def choose_layer(layers: Sequence[Layer], wanted: Any) -> Layer:
@@ -199,8 +199,8 @@ def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[
     every = {layer.name: layer for layer in layers if layer.extra}
 
     def dead_of(places: Sequence[Place]) -> set[Place]:
-        trace = _asked(model, x, places)
-        return {place for place in places if not (trace and _any_cell(every[place], trace.grads[place]))}
+        grads = model.run(x, at=places, target=Target(_energy)).grads
+        return {place for place in places if not _any_cell(every[place], grads[place])}
 
     dead = _silent(list(every), _AFTER_ATTENTION, dead_of)
     return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
@@ -212,8 +212,7 @@ def without_unread(model: Model, x: Array, layers: Sequence[Layer]) -> list[Laye
     """
 
     def unread_of(places: Sequence[Place]) -> set[Place]:
-        trace = _asked(model, x, places)
-        return set(trace.unread if trace else places)
+        return set(model.run(x, at=places, target=Target(_energy)).unread)
 
     unread = _silent([layer.name for layer in layers if layer.name and layer.grid], _AFTER_GRIDS, unread_of)
     return [replace(layer, dead=layer.dead or layer.name in unread, unread=layer.name in unread) for layer in layers]
@@ -229,20 +228,17 @@ def _silent(places: Sequence[Place], size: int, silent_of: Callable[[Sequence[Pl
     found = set[Place]()
     while places and size <= _MOST_ASKED:
         latest, places = places[-size:], places[:-size]
-        silent = silent_of(latest)
+        try:
+            silent = silent_of(latest)
+        except ModelError:  # there is no gradient at any of them
+            silent = set(latest)
+        except Exception:  # nothing is known; the pass that is explained will say what it is, or needs no gradient
+            return found
         found |= silent
         if len(silent) < len(latest):
             return found
         size *= 2
     return set()
-
-
-def _asked(model: Model, x: Array, places: Sequence[Place]) -> Trace | None:
-    """A pass back from all outputs to the places; None where there is no gradient."""
-    try:
-        return model.run(x, at=places, target=Target(_energy))
-    except Exception:  # the pass that is explained will say what it is, or needs no gradient
-        return None
 
 
 def _any_cell(layer: Layer, gradient: Array) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized, type_before_parametrizations
 
 from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.outputs import channel_axis, first_tensor
@@ -56,8 +57,8 @@ def met(user: nn.Module, given: tuple[int, ...], channel: int, run: Callable[[nn
         tensor = first_tensor(y)
         if tensor is not None and tensor.ndim > 1:
             place = name if calls[name] == 1 else f"{name}:{calls[name]}"
-            own = tuple(f"={name}.{key}" for key, _ in m.named_parameters(recurse=False))
-            kind, shape = type(m).__name__.lower(), tuple(tensor.shape[1:])
+            own = tuple(f"={name}.{key}" for key in _own(m))
+            kind, shape = type_before_parametrizations(m).__name__.lower(), tuple(tensor.shape[1:])
             axis, tokens = channel_axis(m, shape, axes), None
             if len(tensor) == given[0]:
                 tokens = token_grid(shape, layers)
@@ -74,10 +75,17 @@ def met(user: nn.Module, given: tuple[int, ...], channel: int, run: Callable[[nn
             layers.append(Layer(place, "probabilities", (*rows, *p.shape[1:]), dead=True))
         return p
 
+    makers = {id(part) for m in module.modules() if isinstance(m, ParametrizationList) for part in m.modules()}
     for name, m in module.named_modules():
-        if name and not isinstance(m, torch.jit.ScriptModule):
+        if name and not isinstance(m, torch.jit.ScriptModule) and id(m) not in makers:
             m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
             telling(m, name, running)
     with torch.no_grad(), Open(attend):
         run(module)
     return layers
+
+
+def _own(m: nn.Module) -> list[str]:
+    """The names of a module's own parameters, and of those that its parametrized weights are made of."""
+    inner = m.parametrizations.named_parameters("parametrizations") if is_parametrized(m) else ()
+    return [name for name, _ in (*m.named_parameters(recurse=False), *inner)]
