@@ -213,3 +213,84 @@ def test_what_makes_the_weights_of_a_layer_is_no_layer_itself(of: str, parts: li
         assert e.layer == right.layer == (None if method == "full-grad" else "4")
         np.testing.assert_allclose(e.attribution, right.attribution, rtol=1e-6, atol=1e-9 * right.attribution.max())
     assert sl.explain(made, image(), layer="4", target=1).map.max() > 0
+
+
+def wide(images: int = 2) -> torch.Tensor:
+    return torch.randn(images, 3, 48, 72, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def the_same_by_default(net: nn.Module, layers: str, method: str = "layer-fusion") -> None:
+    """What a wrapper gives by default is what it gives with the stages named, in a batch and alone."""
+    found = sl.explain(net, wide(), method=method, target=1)
+    assert found.map.max() > 0
+    for i in range(2):
+        right = sl.explain(net, wide()[i : i + 1], method=method, target=1, layers=layers)
+        np.testing.assert_allclose(found.attribution[i], right.attribution[0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["layer-fusion", "refine-cam"])
+def test_a_bias_of_places_that_all_images_share_is_no_map_of_an_image(method: str) -> None:
+    torch.manual_seed(2)
+    config = transformers.SwinConfig(num_labels=5, **WINDOWS | {"image_size": 48, "window_size": 3})
+    net = livened(transformers.SwinForImageClassification(config))
+    the_same_by_default(net, "swin.encoder.layers.0.blocks.0,swin.layernorm", method)
+
+
+class Windows(nn.Module):
+    """Its second layer sees the quarters of an image, one after the other; the mean of all is its score."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 4, 4), nn.Conv2d(4, 6, 3, padding=1)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        quarters = self.first(x).relu().unflatten(2, (2, -1)).unflatten(4, (2, -1)).permute(0, 2, 4, 1, 3, 5)
+        features = self.second(quarters.flatten(0, 2)).relu()
+        return self.head(features.unflatten(0, (len(x), 4)).mean((1, 3, 4)))
+
+
+def test_what_is_given_for_each_window_is_no_map_of_an_image() -> None:
+    torch.manual_seed(0)
+    assert sl.explain(livened(Windows()), wide(), method="grad-cam").layer == "first"
+
+
+def test_a_weight_with_its_channels_last_tells_the_axis_of_the_channels() -> None:
+    torch.manual_seed(2)
+    config = transformers.ConvNextV2Config(num_labels=5, **STAGES | {"num_stages": 2})
+    net = livened(transformers.ConvNextV2ForImageClassification(config))
+    layer, kept = "convnextv2.encoder.stages.1.layers.0.grn", list[torch.Tensor]()
+    found = sl.explain(net, wide(), method="layer-cam", target=3, layer=layer)
+    net.get_submodule(layer).register_forward_hook(lambda m, given, y: kept.append(y))
+    (gradient,) = torch.autograd.grad(net(wide()).logits[:, 3].sum(), kept[0])
+    expected = (gradient.clamp(min=0) * kept[0].detach()).sum(-1).clamp(min=0).numpy()
+    assert expected.shape == (2, 6, 9)
+    np.testing.assert_allclose(found.attribution, expected, rtol=1e-5, atol=1e-7 * expected.max())
+    net.get_submodule(layer)._forward_hooks.clear()
+    the_same_by_default(net, "convnextv2.encoder.stages.1.downsampling_layer.0,convnextv2.encoder")
+
+
+class Unfolded(nn.Module):
+    """MobileViT's way: the cells of each two by two are laid beside those of all others, normalised, and put back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.mixed = nn.Conv2d(3, 4, 4, 4), nn.GroupNorm(1, 4), nn.Conv2d(4, 4, 1)
+        self.last, self.head = nn.Conv2d(4, 6, 3, (1, 2), 1), nn.Linear(6, 5)  # a stride of its own in each direction
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        cells = self.first(x).relu()
+        high, wide = cells.shape[2] // 2, cells.shape[3] // 2
+        parts = nn.functional.pixel_unshuffle(cells, 2).unflatten(1, (4, 4)).flatten(3)
+        parts = parts + self.mixed(self.norm(parts))
+        whole = nn.functional.pixel_shuffle(parts.flatten(1, 2).unflatten(2, (high, wide)), 2)
+        return self.head(self.last(whole).relu().mean((2, 3)))
+
+
+def test_cells_in_other_rows_are_no_map() -> None:
+    torch.manual_seed(0)
+    net = livened(Unfolded())
+    known = {layer.name: layer for layer in sl.load(net).model.places(wide())}
+    assert [name for name, layer in known.items() if not layer.dead and layer.grid] == ["", "first", "last"]
+    assert known["last"].grid == (12, 9)
+    the_same_by_default(net, "first,last")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -174,13 +175,19 @@ def token_grid(shape: tuple[int, ...], known: Sequence[Layer]) -> tuple[int, int
 
 
 def is_window(layer: Layer, known: Sequence[Layer]) -> bool:
-    """Whether what looks like a grid is windows and their tokens, or an attention: channels last, a line, or the shape of
-    the attention around it, and no earlier grid fits.
+    """Whether what looks like a grid is windows and their tokens, or an attention: channels last, a line, the shape of the
+    attention around it, or the cells of the latest grid in other rows; and no earlier grid fits.
     """
     around = (each for each in known if each.attends and layer.name.startswith(each.name.partition(ATTENTION)[0] + "."))
     attention = any(layer.shape[-2:] == each.shape[-2:] for each in around)
-    like_one = len(layer.shape) == 3 and (layer.channel == -1 or 1 in (layer.grid or ()) or attention)
-    return like_one and layer.grid not in _merged(known)
+    odd = layer.channel == -1 or 1 in (layer.grid or ()) or attention or _rearranged(layer, known)
+    return len(layer.shape) == 3 and odd and layer.grid not in _merged(known)
+
+
+def _rearranged(layer: Layer, known: Sequence[Layer]) -> bool:
+    """Whether a grid has the cells of the latest one, but other rows: strides would have left fewer."""
+    latest = next((each.grid for each in reversed(known) if each.grid and not each.dead), None)
+    return bool(layer.grid and latest and layer.grid != latest and math.prod(layer.grid) == math.prod(latest))
 
 
 def is_heads(layer: Layer, known: Sequence[Layer]) -> bool:

@@ -103,9 +103,17 @@ def channel_axis(module: nn.Module, shape: tuple[int, ...], known: dict[tuple[in
         return -1
     weight = getattr(module, "weight", None)
     if isinstance(weight, torch.Tensor) and weight.ndim:
-        last = weight.ndim <= 2 and len(weight) > 1 and shape[-1] == len(weight) != shape[-3]
-        known[shape] = -1 if last else -3
+        count = _channels(module, weight)
+        known[shape] = -1 if count > 1 and shape[-1] == count != shape[-3] else -3
     return known.get(shape, -3)
+
+
+def _channels(module: nn.Module, weight: torch.Tensor) -> int:
+    """How many channels the weight of a linear layer or a normalisation gives; 0 for that of a convolution."""
+    if weight.ndim <= 2:
+        return len(weight)
+    row = weight.numel() == weight.shape[-1] and not hasattr(module, "kernel_size")  # (1, 1, 1, channels)
+    return weight.shape[-1] if row else 0
 
 
 def usable(value: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized, type_before_parametrizations
+from torch.utils._pytree import tree_flatten
 
 from sightline.frameworks.torch.attention import Open
 from sightline.frameworks.torch.outputs import channel_axis, first_tensor
@@ -52,18 +53,17 @@ def met(user: nn.Module, given: tuple[int, ...], channel: int, run: Callable[[nn
     named = user.named_modules()  # the twin has no compiled shells
     originals = {name.replace("_orig_mod.", ""): weakref.ref(m) for name, m in named}
 
-    def meet(name: str, m: nn.Module, y: Any) -> None:
+    def meet(name: str, m: nn.Module, taken: Any, y: Any) -> None:
         calls[name] = calls.get(name, 0) + 1
         tensor = first_tensor(y)
         if tensor is not None and tensor.ndim > 1:
             place = name if calls[name] == 1 else f"{name}:{calls[name]}"
             own = tuple(f"={name}.{key}" for key in _own(m))
             kind, shape = type_before_parametrizations(m).__name__.lower(), tuple(tensor.shape[1:])
-            axis, tokens = channel_axis(m, shape, axes), None
-            if len(tensor) == given[0]:
-                tokens = token_grid(shape, layers)
+            axis, of_images = channel_axis(m, shape, axes), len(tensor) == given[0] and not _is_plain(taken)
+            tokens = token_grid(shape, layers) if of_images else None
             layer = Layer(place, kind, shape, axis, bool(own), own, tokens=tokens, made_by=originals.get(name))
-            layers.append(replace(layer, dead=is_window(layer, layers)))
+            layers.append(replace(layer, dead=not of_images or is_window(layer, layers)))
 
     def attend(p: torch.Tensor) -> torch.Tensor:
         name = running[-1] + ATTENTION
@@ -78,11 +78,17 @@ def met(user: nn.Module, given: tuple[int, ...], channel: int, run: Callable[[nn
     makers = {id(part) for m in module.modules() if isinstance(m, ParametrizationList) for part in m.modules()}
     for name, m in module.named_modules():
         if name and not isinstance(m, torch.jit.ScriptModule) and id(m) not in makers:
-            m.register_forward_hook(lambda m, _, y, name=name: meet(name, m, y))
+            hook = lambda m, args, kwargs, y, name=name: meet(name, m, (args, kwargs), y)  # noqa: E731
+            m.register_forward_hook(hook, with_kwargs=True)
             telling(m, name, running)
     with torch.no_grad(), Open(attend):
         run(module)
     return layers
+
+
+def _is_plain(taken: Any) -> bool:
+    """Whether what a module took is numbers and names alone: what it gives, such as a bias of places, is of no image."""
+    return all(isinstance(leaf, int | float | str | None) for leaf in tree_flatten(taken)[0])
 
 
 def _own(m: nn.Module) -> list[str]:
