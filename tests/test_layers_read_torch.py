@@ -15,6 +15,7 @@ from torch import nn
 
 import sightline as sl
 from sightline.layers import last_grid
+from sightline.method import METHODS
 from token_nets import SmallViT
 
 FRAMEWORKS = ("torch",)
@@ -294,3 +295,32 @@ def test_cells_in_other_rows_are_no_map() -> None:
     assert [name for name, layer in known.items() if not layer.dead and layer.grid] == ["", "first", "last"]
     assert known["last"].grid == (12, 9)
     the_same_by_default(net, "first,last")
+
+
+class OneByOne(nn.Module):
+    """It runs its net image by image, so that a layer's own call is about one of them."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([self.net(image[None]) for image in x])
+
+
+AT_A_LAYER = [name for name, method in sorted(METHODS.items()) if "layer" in method.needs]
+
+
+@pytest.mark.parametrize("method", [*AT_A_LAYER, "gradient", "integrated-gradients", "layer-fusion", "refine-cam"])
+def test_a_layer_with_a_value_of_one_image_alone_is_no_map_of_two(method: str) -> None:
+    layer: dict[str, Any] = {"layers" if method in ("layer-fusion", "refine-cam") else "layer": "net.4"}
+    refused = r"^layer 'net.4' was given; it has 1 maps for 2 images\.\nGive the images one at a time"
+    with pytest.raises(sl.LayerError, match=refused):
+        sl.explain(OneByOne(plain()), wide(), method=method, target=1, **layer)
+
+
+def test_one_at_a_time_it_is() -> None:
+    for i in range(2):
+        right = sl.explain(plain(), wide(), method="score-cam", target=1)
+        found = sl.explain(OneByOne(plain()), wide()[i : i + 1], method="score-cam", target=1)
+        np.testing.assert_allclose(found.attribution[0], right.attribution[i], rtol=1e-6)

@@ -246,11 +246,6 @@ def _part(method: Method, options: dict[str, Any], question: Question, layer: La
             there = _each(lambda b: question.run(b, at=[layer.name]).values[layer.name], options[name])
             options = options | {name: there}
     attribution, checks = method.attribute(model, image, Asked(), **options)
-    if layer is not None and attribution.shape[1] != question.x.shape[0]:
-        raise LayerError(
-            f"layer {layer.name!r} was given; it has {attribution.shape[1]} maps for {question.x.shape[0]} images.",
-            f"Take one with a map for each image, such as {backbone_of(model.places(image))!r}.",
-        )
     return Found(
         _channels_last(to_numpy(attribution), model.channel, len(image.shape)),
         {name: to_numpy(values) for name, values in checks.items()},

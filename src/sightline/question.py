@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sightline.arrays import Array
-from sightline.model import Change, Edit, Layer, Model, Place, Row, Rule, Target, Trace
+from sightline.errors import LayerError
+from sightline.model import ATTENTION, Change, Edit, Layer, Model, Place, Row, Rule, Target, Trace
 from sightline.scores import head_of
 from sightline.settled import Facts, Settled, Wanted
 
@@ -116,11 +117,13 @@ class Question:
         asked = isinstance(target, Asked)
         itself = asked and not target.changes
         plain = x is self.x and not edit and rule is None and (itself or target is None)
-        if plain and (known := self._known_trace(at, asked)) is not None:
-            return known
-        trace = self._run(x, at, edit, target, rule, memory)
-        if plain and len(at) == 1:
-            self._traces.append(trace)
+        trace = self._known_trace(at, asked) if plain else None
+        if trace is None:
+            trace = self._run(x, at, edit, target, rule, memory)
+            if plain and len(at) == 1:
+                self._traces.append(trace)
+        if len(at) == 1 and not edit:
+            _check_rows(at[0], trace.values[at[0]], x.shape[0])
         return trace
 
     def _known_trace(self, at: Sequence[Place], asked: bool) -> Trace | None:
@@ -185,3 +188,12 @@ class Question:
         self._settled = self.wanted.settle(trace.outputs, self.head)
         self._score = trace.score if asked and self._settled.as_guessed else None
         return self._settled.as_guessed
+
+
+def _check_rows(place: Place, value: Array, images: int) -> None:
+    """LayerError where a layer alone was asked for, so to be explained, and has not one value for each image."""
+    if value.shape[0] != images and not place.startswith("=") and ATTENTION not in place:
+        raise LayerError(
+            f"layer {place!r} was given; it has {value.shape[0]} maps for {images} images.",
+            "Give the images one at a time, or take a layer with a map for each, as a backbone's have.",
+        )
