@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -109,7 +110,14 @@ def test_the_parts_of_a_sum_are_those_of_its_own_sign() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.join(x[:, :2], x[:, 2:])
 
-    for join, second_branch in ((torch.add, [-1.0, -3.0]), (torch.sub, [1.0, 3.0])):
+    joins = [
+        (torch.add, [-1.0, -3.0]),
+        (torch.sub, [1.0, 3.0]),
+        (partial(torch.add, alpha=-0.5), [2.0, 6.0]),
+        (partial(torch.sub, alpha=-0.5), [-2.0, -6.0]),
+        (lambda a, b: torch.rsub(b, a, alpha=2), [0.5, 1.5]),
+    ]
+    for join, second_branch in joins:
         net = Sum()
         net.join = join
         x = torch.tensor([[4.0, 1.0, *second_branch]]).double()  # sums of 3 and -2

@@ -94,11 +94,10 @@ def own_sign_sums(op: Op, *_: Array) -> Back:
 
     These are the positive parts wherever a ReLU follows; where none does, relevance may come to an output below zero.
     """
-    negated = [op.kind == "sub" and i == 1 for i in range(len(op.args))]
-    ups = [negative(a) if other else relu(a) for a, other in zip(op.args, negated)]
-    downs = [a - up for a, up in zip(op.args, ups)]
+    args = op.args
 
     def back(y: Array, relevance: Array) -> tuple[Array, ...]:
+        ups, downs = _by_sign(op, args, y)
         (up, pull_up), (down, pull_down) = op.again(*ups), op.again(*downs)
         xp = namespace(y)
         rising = pull_up(ratio(xp.where(up + down >= 0, relevance, xp.zeros_like(up)), up))
@@ -106,6 +105,16 @@ def own_sign_sums(op: Op, *_: Array) -> Back:
         return tuple(a * r + b * f for a, r, b, f in zip(ups, rising, downs, falling))
 
     return back
+
+
+def _by_sign(op: Op, args: tuple[Array, ...], y: Array) -> tuple[list[Array], list[Array]]:
+    """What of each input of a sum brings something positive, and what something negative: by the derivative, since an
+    input may be taken away (`a - b`) or multiplied on the way (`torch.add(a, b, alpha=-3)`)."""
+    if len(args) == 1:
+        return [relu(args[0])], [negative(args[0])]
+    xp, slopes = namespace(y), op.again(*args)[1](namespace(y).ones_like(y))
+    ups = [xp.where(slope < 0, negative(a), relu(a)) for a, slope in zip(args, slopes)]
+    return ups, [a - up for a, up in zip(args, ups)]
 
 
 def equal_sums(op: Op, *_: Array) -> Back:
