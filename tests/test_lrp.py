@@ -306,3 +306,36 @@ def _epsilon() -> Any:
 def test_alpha_less_beta_must_be_one() -> None:
     with pytest.raises(sl.MethodError, match="must be 1"):
         mapped(made(Residual), "lrp-alpha-beta", alpha=3.0, beta=1.0)
+
+
+class Scaled(nn.Module):
+    """A net that scales its image first, in one of several ways."""
+
+    def __init__(self, first: Any) -> None:
+        super().__init__()
+        self.first, self.net = first, Residual()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(self.first(x))
+
+
+CHANGING = {
+    "scaled": lambda x: x * 2,
+    "in place": lambda x: x.clone().sub_(0.5).div_(0.3),
+    "padded and cut": lambda x: F.pad(x, (1, 1, 1, 1))[..., 1:-1, 1:-1],
+    "other channels": lambda x: x.flip(1),
+}
+
+
+@pytest.mark.parametrize("name", ["deep-taylor", "lrp-epsilon-gamma-box"])
+@pytest.mark.parametrize("change", CHANGING)
+def test_limits_of_the_image_are_not_taken_for_those_of_what_the_model_makes_of_it(change: str, name: str) -> None:
+    with pytest.raises(sl.ModelError, match=r"changes the image .* before its first layer .*\n.*preprocess="):
+        mapped(made(lambda: Scaled(CHANGING[change])).eval(), name, **EXACT[name])
+
+
+@pytest.mark.parametrize("name", ["deep-taylor", "lrp-epsilon-gamma-box"])
+def test_limits_of_an_image_in_another_form_are_its_own(name: str) -> None:
+    kept = made(lambda: Scaled(lambda x: F.dropout(x, training=False).contiguous().double().clone())).eval()
+    expected = mapped(kept.net, name, **EXACT[name])
+    torch.testing.assert_close(mapped(kept, name, **EXACT[name]), expected)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from sightline.arrays import Array, namespace, relu
+from sightline.errors import ModelError
 from sightline.model import Back, Op
 from sightline.rules.shares import Pull, negative, proportional, ratio, unchanged
 
@@ -60,6 +61,12 @@ def z_box_rule(op: Op, low: Array, high: Array) -> Back:
     """Σ_j (z_ij − l_i w_ij⁺ − h_i w_ij⁻) / Σ_i(same) R_j, for pixels from l to h (Montavon et al. 2017, equation 15)."""
 
     def back(y: Array, relevance: Array) -> tuple[Array]:
+        if not op.of_image:
+            raise ModelError(
+                "the model changes the image (scales or pads it, say) before its first layer with weights, for whose input "
+                "low and high would not be the limits.",
+                "Do that outside of the model, by preprocess=, or use a method without limits, such as lrp-epsilon.",
+            )
         (x,), weight = op.args, op.params["weight"]
         z, pull = op.again(x, bias=None)
         z_low, pull_low = op.again(low, weight=relu(weight), bias=None)

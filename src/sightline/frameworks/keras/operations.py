@@ -49,6 +49,16 @@ _BY_NAME = {"LeakyReLU": "leaky_relu", "ELU": "elu", "Tanh": "tanh", "Elu": "elu
 _BY_NAME |= {"Silu": "silu", "LeakyRelu": "leaky_relu", "Softmax": "softmax", "Sigmoid": "sigmoid"}
 
 
+def _keeps(op: Operation) -> bool:
+    """Whether an operation gives what it was given, outside of training."""
+    name = type(op).__name__
+    return name.startswith(("Random", "Gaussian", "Dropout", "SpatialDropout")) or name in (
+        "InputLayer",
+        "Identity",
+        "Cast",
+    )
+
+
 @dataclass
 class RuledPass(Pass):
     """A pass that shows a rule every operation."""
@@ -56,6 +66,7 @@ class RuledPass(Pass):
     made: dict[int, tuple[Array, Op]] = field(default_factory=dict)  # what an operation with weights gave
     shallow: dict[int, Array] = field(default_factory=dict)  # what lies before any of these
     deep: bool = False  # one was met
+    changed: bool = False  # something before any of these made another image of it
     pairs: Mapping[int, int] = field(default_factory=dict)  # of the model whose operation is called: see `pairs_of`
     convolved: dict[int, Made] = field(default_factory=dict)  # what such a batch norm, by its id, is to know
 
@@ -106,6 +117,7 @@ class RuledPass(Pass):
         xs = tuple(leaf for leaf in tree.flatten((args, kwargs)) if backend.is_tensor(leaf))
         shallow = all(id(x) in self.shallow for x in xs) or not self.deep
         outputs = self._leaf(op, xs, args, kwargs, shallow)
+        self.changed |= shallow and self._kind(op) not in ("conv", "linear") and not _keeps(op)
         if shallow and self._kind(op) not in ("conv", "linear", "norm"):
             self.shallow |= {id(y): y for y in tree.flatten(outputs) if backend.is_tensor(y)}
         return outputs
@@ -162,7 +174,7 @@ class RuledPass(Pass):
         def again(x: Array, **changed: Any) -> Any:
             return self.engine.vjp(lambda x: forward(x, **({"weight": weight, "bias": bias} | changed)), x)
 
-        asked = Op(kind, self.place, lambda: (x,), params, again, first=shallow, source=(x,))
+        asked = Op(kind, self.place, lambda: (x,), params, again, first=shallow, of_image=not self.changed, source=(x,))
         z = self.bent(asked, (x,), partial(forward, weight=weight, bias=bias))
         self.made[id(z)], self.deep = (z, asked), True
         activation = op.activation

@@ -22,6 +22,8 @@ SIGMOID = {F.sigmoid, torch.sigmoid, T.sigmoid, torch.sigmoid_, T.sigmoid_, torc
 SHAPE = {T.squeeze, torch.squeeze, T.flatten, torch.flatten, T.reshape, torch.reshape, T.view, T.unsqueeze}
 SHAPE |= {torch.unsqueeze, T.permute, torch.permute, T.transpose, torch.transpose, T.__getitem__, T.contiguous}
 SHAPE |= {T.float, T.double, T.half, T.to}
+KEEPING = {T.contiguous, T.clone, torch.clone, T.float, T.double, T.half, T.to, T.type, T.type_as}
+"""What gives the same values."""
 MAX = {F.max_pool1d, torch.max_pool1d, F.max_pool2d, torch.max_pool2d, F.max_pool3d, torch.max_pool3d}
 MAX |= {F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d, torch.amax, T.amax}
 MEAN = {F.avg_pool1d, F.avg_pool2d, F.avg_pool3d, F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d}

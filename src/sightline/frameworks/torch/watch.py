@@ -29,7 +29,7 @@ from sightline.frameworks.torch.calls import (
 )
 from sightline.frameworks.torch.checkpoints import refuse_inside
 from sightline.frameworks.torch.heads import head_of
-from sightline.frameworks.torch.ops import CLAMP, KINDS, PASSING, RELU6, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
+from sightline.frameworks.torch.ops import CLAMP, KEEPING, KINDS, PASSING, RELU6, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
 from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
 
 HEADS = SOFTMAX | SIGMOID
@@ -55,6 +55,7 @@ class Watch(TorchFunctionMode):
         self._heads = WeakTensorKeyDictionary()  # what a softmax or sigmoid gave -> the Head
         self._made = WeakTensorKeyDictionary()  # what an operation with weights gave -> the operation
         self._deep = WeakTensorKeyDictionary()  # what lies behind one
+        self._same = WeakTensorKeyDictionary()  # the image itself -> its version
         self._live = WeakTensorKeyDictionary()  # what hangs on the image, also where no graph is kept
 
     def __torch_function__(self, func: Func, types: Any, args: Args = (), kwargs: Named | None = None) -> Any:
@@ -74,7 +75,7 @@ class Watch(TorchFunctionMode):
 
     def start(self, image: torch.Tensor) -> torch.Tensor:
         """The image, as it goes into the model."""
-        self._live[image] = True
+        self._live[image], self._same[image] = True, image._version
         return image
 
     def before_head(self, outputs: Any) -> tuple[Any, str]:
@@ -99,6 +100,8 @@ class Watch(TorchFunctionMode):
                 return COMPOSITE[func](*args, **kwargs)
         marks = self._marks(kind, args, kwargs) if self.kinds is None else []
         y = self._known_kind(rule, kind, facts, func, args, kwargs) if kind else self._other(rule, func, args, kwargs)
+        if func in KEEPING and args and self._is_image(args[0]):
+            self._same[y] = y._version
         for mark in marks:
             mark.update((t, True) for t in _tensors(y))
         return y
@@ -143,9 +146,14 @@ class Watch(TorchFunctionMode):
             params=facts | params(kind, func, args, kwargs),
             carries=tuple(x.requires_grad or x in self._live for x in xs),
             first=any(x in self._live and x not in self._deep for x in xs),
+            of_image=self._is_image(xs[0]),
             before=self._known(xs[0]) if len(xs) == 1 else None,
             source=(xs, tuple(x._version for x in xs)) if kind in WEIGHTED else ((), ()),
         )
+
+    def _is_image(self, x: torch.Tensor) -> bool:
+        """Whether `x` is the image, and nothing was written into it."""
+        return bool(self._same.get(x) == x._version)
 
     def _known(self, x: torch.Tensor) -> Op | None:
         """The operation that gave `x`, where neither `x` nor what that was given has been overwritten since."""
