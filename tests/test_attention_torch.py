@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import sightline as sl
 from sightline.errors import LayerError
 from sightline.frameworks.torch import TorchModel, taps
 from sightline.model import Target
@@ -160,3 +162,33 @@ def test_attention_that_is_not_there_is_refused() -> None:
     for place in ("q#attention", "#attention:3"):
         with pytest.raises(LayerError, match="never reaches it"):
             model.run(tokens(), at=[place])
+
+
+class Ordered(nn.Module):
+    """An encoder of torch's own, images or tokens first."""
+
+    def __init__(self, batch_first: bool) -> None:
+        super().__init__()
+        self.patches, self.first = nn.Conv2d(3, 16, 4, 4), nn.Parameter(torch.zeros(1, 1, 16))
+        layer = nn.TransformerEncoderLayer(16, 4, 32, 0.0, "gelu", batch_first=batch_first, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.batch_first, self.norm, self.head = batch_first, nn.LayerNorm(16), nn.Linear(16, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.first.expand(len(tokens), -1, -1), tokens], 1)
+        whole = self.encoder(tokens if self.batch_first else tokens.transpose(0, 1))
+        return self.head(self.norm(whole if self.batch_first else whole.transpose(0, 1))[:, 0])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_transformer_attribution_is_the_same_whether_tokens_or_images_come_first(count: int) -> None:
+    torch.manual_seed(0)
+    one = Ordered(batch_first=True).double().eval()
+    for p in one.parameters():
+        p.data += 0.2 * torch.randn_like(p)
+    other = Ordered(batch_first=False).double().eval()
+    other.load_state_dict(one.state_dict())
+    x = np.random.default_rng(0).normal(size=(count, 3, 16, 24))
+    first, second = (sl.explain(m, x, method="transformer-attribution", target=2).attribution for m in (one, other))
+    np.testing.assert_allclose(second, first, rtol=0, atol=1e-6 * np.abs(first).max())

@@ -324,3 +324,36 @@ def test_one_at_a_time_it_is() -> None:
         right = sl.explain(plain(), wide(), method="score-cam", target=1)
         found = sl.explain(OneByOne(plain()), wide()[i : i + 1], method="score-cam", target=1)
         np.testing.assert_allclose(found.attribution[0], right.attribution[i], rtol=1e-6)
+
+
+class TokensFirst(SmallViT):
+    """Its blocks are given tokens, images, channels; its last normalisation images first: all of them, or the class's."""
+
+    def __init__(self, whole: bool) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, activation="gelu", norm_first=True)
+        self.encoder, self.whole = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), whole
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.first.expand(len(x), -1, -1), tokens], 1)
+        tokens = self.encoder(tokens.transpose(0, 1)).transpose(0, 1)
+        return self.head(self.norm(tokens)[:, 0] if self.whole else self.norm(tokens[:, 0]))
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "recipro-cam"])
+def test_tokens_of_which_the_class_alone_is_read_are_no_map_where_no_others_are_seen(method: str) -> None:
+    torch.manual_seed(0)
+    net = livened(TokensFirst(whole=True))
+    assert not sl.explain(net, wide(), method=method, target=1, layer="norm").map.any()
+    e = sl.explain(net, wide(), method=method, target=1)
+    assert (e.layer, e.attribution.shape) == ("patches", (2, 6, 9))
+    assert (e.map.max((1, 2)) > 0).all()
+
+
+def test_attention_cannot_be_followed_where_no_layer_gives_the_tokens_at_its_end() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(
+        sl.ModelError, match="no layer after the last attention gives the 55 tokens of a grid, images first"
+    ):
+        sl.explain(livened(TokensFirst(whole=False)), wide(), method="attention-rollout")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -339,3 +340,48 @@ def test_limits_of_an_image_in_another_form_are_its_own(name: str) -> None:
     kept = made(lambda: Scaled(lambda x: F.dropout(x, training=False).contiguous().double().clone())).eval()
     expected = mapped(kept.net, name, **EXACT[name])
     torch.testing.assert_close(mapped(kept, name, **EXACT[name]), expected)
+
+
+class Tokens(nn.Module):
+    """A net of tokens, images or tokens first."""
+
+    def __init__(self, tokens_first: bool) -> None:
+        super().__init__()
+        self.conv, self.up, self.down, self.head = (
+            nn.Conv2d(3, 8, 2, 2),
+            nn.Linear(8, 16),
+            nn.Linear(16, 8),
+            nn.Linear(8, 4),
+        )
+        self.order, self.axis = ((2, 0, 1), 0) if tokens_first else ((0, 2, 1), 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.conv(x).flatten(2).permute(*self.order)
+        return self.head((tokens + self.down(torch.relu(self.up(tokens)))).mean(self.axis))
+
+
+@pytest.mark.parametrize("options", [{"form": "rescale"}, {"form": "reveal-cancel"}, {"method": "deep-shap"}])
+def test_deep_lift_tells_images_from_references_where_tokens_come_first(options: dict[str, Any]) -> None:
+    first, second = (made(lambda order=order: Tokens(order)).eval() for order in (True, False))
+    x, asked = image(), {"method": "deep-lift", "baseline": 0.3, "target": 1} | options
+    found = sl.explain(first, x, **asked)
+    with torch.no_grad():
+        change = (first(x) - first(torch.full_like(x, 0.3)))[:, 1].numpy()
+    assert found.attribution.sum((1, 2, 3)) == pytest.approx(change, rel=1e-5)
+    assert found.checks["residual"].max() < 1e-5
+    if asked.get("form") != "reveal-cancel":  # which is rescale there
+        assert found.attribution == pytest.approx(sl.explain(second, x, **asked).attribution, rel=1e-5, abs=1e-7)
+
+
+def test_deep_lift_says_what_it_leaves_unexplained() -> None:
+    class Hidden(Tokens):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            return self.head(torch.relu(y * (y > 0)).mean((2, 3)))  # a bend that is seen as a factor
+
+    net, x = made(lambda: Hidden(True)).eval(), image()
+    e = sl.explain(net, x, method="deep-lift", baseline=0.3, target=1)
+    with torch.no_grad():
+        change = (net(x) - net(torch.full_like(x, 0.3)))[:, 1].numpy()
+    left = np.abs(e.attribution.sum((1, 2, 3)) - change) / np.abs(change)
+    assert e.checks["residual"] == pytest.approx(left, rel=1e-3) and left.min() > 0.01

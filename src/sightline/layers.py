@@ -128,10 +128,16 @@ def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
     counts = sorted({count for layer in found for count in layer.shape[-2:]})
     after = layers[layers.index(found[-1]) :]
     last = [layer for layer in after if layer.tokens and not layer.unread and layer.shape[0] == counts[-1]]
-    if len(counts) > 1 or not last:
+    if len(counts) > 1:
         raise ModelError(
             f"a model was given that attends over {', '.join(map(str, counts))} tokens; expected the tokens of one grid "
             "in every layer.",
+            _NO_ATTENTION,
+        )
+    if not last:
+        raise ModelError(
+            f"a model was given of which no layer after the last attention gives the {counts[0]} tokens of a grid, images "
+            "first, so that nothing tells which of them the score reads.",
             _NO_ATTENTION,
         )
     return found, last[-1]
@@ -204,12 +210,15 @@ def _merged(known: Sequence[Layer]) -> list[tuple[int, int]]:
 def without_dead_grids(model: Model, x: Array, layers: Sequence[Layer]) -> list[Layer]:
     """The layers, those at the end with more tokens than cells told apart: whether any cell still reaches the outputs."""
     every = {layer.name: layer for layer in layers if layer.extra}
+    told = set[Place]()  # where another token reaches them, so that it is known of the cells even if none does anywhere
 
     def dead_of(places: Sequence[Place]) -> set[Place]:
         grads = model.run(x, at=places, target=Target(_energy)).grads
-        return {place for place in places if not _any_cell(every[place], grads[place])}
+        dead = {place for place in places if not _any_cell(every[place], grads[place])}
+        told.update(place for place in dead if to_numpy(grads[place]).any())
+        return dead
 
-    dead = _silent(list(every), _AFTER_ATTENTION, dead_of)
+    dead = _silent(list(every), _AFTER_ATTENTION, dead_of) | told
     return [replace(layer, dead=layer.dead or layer.name in dead) for layer in layers]
 
 

@@ -98,6 +98,7 @@ class Op:
     carries: tuple[bool, ...] = (True,)  # for each of the args, whether it hangs on the image
     first: bool = False  # no operation with weights stands between it and the image
     of_image: bool = False  # what it is given is the image itself, at most in another precision
+    rows: int | None = None  # the images of the pass, where the adapter tells
     before: Op | None = None  # the operation that gave it its one input, where that is known
     source: Any = field(default=None, repr=False)  # the adapter's own
     pull: Callable[..., tuple[Array, ...]] | None = None

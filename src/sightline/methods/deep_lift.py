@@ -25,12 +25,14 @@ def deep_lift(
     *,
     baseline: Array = "black",
     form: Literal["rescale", "reveal-cancel"] = "rescale",
-) -> Array:
+) -> tuple[Array, dict[str, Array]]:
     """What each pixel's difference to a reference adds to the score's difference.
 
     Shape (k, n, *image), signed, in units of score; it sums to the score less that of the baseline. "reveal-cancel"
     keeps positive and negative contributions apart where an activation follows weights; elsewhere it is "rescale". A
     rise of a maximum goes to the image's winner, a fall to the reference's. It depends on the reference, and two nets
-    that compute the same function may get different maps.
+    that compute the same function may get different maps. Check: `residual`, the share of the score's change that the
+    sum leaves unexplained: more than rounding where a model puts its images on another axis than the first, or bends
+    values by operations that no rule sees.
     """
     return mean_over_references(model, x, target, [baseline], rescale if form == "rescale" else reveal_cancel)

@@ -8,10 +8,11 @@ from functools import lru_cache
 import numpy as np
 
 from sightline.arrays import Array, like, namespace, transposed
+from sightline.errors import ModelError
 from sightline.model import Back, Bent, Op, Rule
 from sightline.rules.folding import is_batch_norm
 from sightline.rules.lrp import composite
-from sightline.rules.shares import proportional, ratio, unchanged
+from sightline.rules.shares import axis_of_images, proportional, ratio, unchanged
 from sightline.rules.weights import OfWeights, alpha_beta_rule, epsilon_rule
 
 
@@ -69,15 +70,28 @@ def balanced(op: Op, *_: Array) -> Back:
         parts = divided(y, relevance)
         if len(parts) == 1:
             return parts
-        whole, *totals = (_in_image(a) for a in (relevance, *parts))
+        images = _images(op, y)
+        whole, *totals = (_in_image(a, images) for a in (relevance, *parts))
         size = sum(namespace(y).abs(total) for total in totals)
         return tuple(a * ratio(namespace(y).abs(t) * whole, t * size) for a, t in zip(parts, totals))
 
     return back
 
 
-def _in_image(a: Array) -> Array:
-    return namespace(a).sum(a, axis=tuple(range(1, a.ndim)), keepdims=True)
+def _images(op: Op, y: Array) -> int | None:
+    """The axis of the images, counted from the end; None where there is one alone, to which everything belongs."""
+    axis = axis_of_images(op.rows, y.shape)
+    if axis is None and op.rows != 1:
+        raise ModelError(
+            f"the model adds values of shape {tuple(y.shape)} (in {op.place or 'the model itself'!r}); transformer "
+            f"attribution cannot tell the {op.rows} images apart.",
+            "Explain one image at a time, or use generic-attention.",
+        )
+    return None if op.rows == 1 or axis is None else axis - y.ndim
+
+
+def _in_image(a: Array, images: int | None) -> Array:
+    return namespace(a).sum(a, axis=tuple(i for i in range(-a.ndim, 0) if i != images), keepdims=True)
 
 
 def softmax_relevance(x: Array, p: Array, relevance: Array, axis: int = -1) -> Array:

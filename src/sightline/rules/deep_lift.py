@@ -8,7 +8,7 @@ from __future__ import annotations
 from sightline.arrays import Array, namespace, relu
 from sightline.model import Back, Bent, Op, Through
 from sightline.rules.folding import folded, is_batch_norm
-from sightline.rules.shares import negative, refusal
+from sightline.rules.shares import axis_of_images, negative, refusal
 from sightline.rules.weights import negative_part, positive_part
 
 _FIX = "Use gradient-shap or integrated-gradients: they need no rule."
@@ -37,19 +37,20 @@ def reveal_cancel(op: Op) -> Bent:
 
 def _weights_before(op: Op) -> Op | None:
     before = op.before
-    if before is None:
+    if before is None or axis_of_images(op.rows, op.args[0].shape) == 1:
         return None
     return folded(before) if is_batch_norm(before) else before if before.kind in ("conv", "linear") else None
 
 
-def halves(a: Array) -> tuple[Array, Array]:
-    """What belongs to the images, and what to their references."""
-    both = namespace(a).reshape(a, (2, -1, *a.shape[1:]))
-    return both[0, ...], both[1, ...]
+def halves(a: Array, axis: int = 0) -> tuple[Array, Array]:
+    """What belongs to the images, and what to their references, along the axis of both."""
+    both = namespace(a).reshape(a, (*a.shape[:axis], 2, -1, *a.shape[axis + 1 :]))
+    before = (slice(None),) * axis
+    return both[(*before, 0, ...)], both[(*before, 1, ...)]
 
 
-def _twice(a: Array) -> Array:
-    return namespace(a).concat([a, a], axis=0)
+def _twice(a: Array, axis: int = 0) -> Array:
+    return namespace(a).concat([a, a], axis=axis)
 
 
 def _quotient(change: Array, of: Array, otherwise: Array) -> Array:
@@ -60,12 +61,13 @@ def _quotient(change: Array, of: Array, otherwise: Array) -> Array:
 
 def _rescaled(op: Op) -> Back:
     (x,) = op.args
+    axis = axis_of_images(op.rows, x.shape) or 0  # where that cannot be told, what is left unexplained tells it
 
     def back(y: Array, multiplier: Array) -> tuple[Array]:
-        (x_image, x_reference), (y_image, y_reference) = halves(x), halves(y)
-        slope, _ = halves(op.again(x)[1](namespace(y).ones_like(y))[0])
+        (x_image, x_reference), (y_image, y_reference) = halves(x, axis), halves(y, axis)
+        slope, _ = halves(op.again(x)[1](namespace(y).ones_like(y))[0], axis)
         own = _quotient(y_image - y_reference, x_image - x_reference, slope)
-        return (_twice(own * halves(multiplier)[0]),)
+        return (_twice(own * halves(multiplier, axis)[0], axis),)
 
     return back
 

@@ -66,6 +66,17 @@ def proportional(op: Op, epsilon: float = 0.0, share: float = 1.0) -> Back:
     return back
 
 
+def axis_of_images(rows: int | None, shape: Sequence[int]) -> int | None:
+    """Along which axis a value has one entry for each image: the first, or that of (tokens, images, channels); None
+    where neither or both have as many. Where the number is not known, it is the first."""
+    if rows is None:
+        return 0
+    second = len(shape) == 3 and shape[1] == rows
+    if shape[0] == rows:
+        return None if second else 0
+    return 1 if second else None
+
+
 def refusal(op: Op, method: str, fix: str) -> Refused:
     """A ModelError, if relevance comes back to this operation."""
     name, where = op.params.get("name", op.kind), op.place or "the model itself"

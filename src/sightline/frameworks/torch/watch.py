@@ -49,6 +49,7 @@ class Watch(TorchFunctionMode):
         """`rule` bends the backward pass; None leaves it the derivative."""
         super().__init__()
         self.rule, self.hits, self.places = rule, 0, [""]
+        self.rows: int | None = None  # the images of the pass
         self.kinds: frozenset[str] | None = getattr(rule, "kinds", None)  # None: all of them
         self.asked = None if rule is not None and self.kinds is None else _asked(self.kinds)  # None: every call
         self.met_head = False  # whether there was any softmax or sigmoid, at the end or not
@@ -75,7 +76,7 @@ class Watch(TorchFunctionMode):
 
     def start(self, image: torch.Tensor) -> torch.Tensor:
         """The image, as it goes into the model."""
-        self._live[image], self._same[image] = True, image._version
+        self._live[image], self._same[image], self.rows = True, image._version, image.shape[0]
         return image
 
     def before_head(self, outputs: Any) -> tuple[Any, str]:
@@ -147,6 +148,7 @@ class Watch(TorchFunctionMode):
             carries=tuple(x.requires_grad or x in self._live for x in xs),
             first=any(x in self._live and x not in self._deep for x in xs),
             of_image=self._is_image(xs[0]),
+            rows=self.rows,
             before=self._known(xs[0]) if len(xs) == 1 else None,
             source=(xs, tuple(x._version for x in xs)) if kind in WEIGHTED else ((), ()),
         )
