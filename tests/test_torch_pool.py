@@ -193,12 +193,15 @@ def drop_first(m: Net) -> None:
     ],
 )
 def test_the_layers_that_are_remembered_are_those_of_now(change: Callable[[Any], object]) -> None:
+    def layers(module: Any) -> list[tuple[str, tuple[str, ...]]]:
+        return [(layer.name, layer.parameters) for layer in TorchModel(module).places(image())]
+
     module = made()
-    before = [layer.name for layer in TorchModel(module).places(image())]
-    assert [layer.name for layer in TorchModel(module).places(image())] == before
+    before = layers(module)
+    assert layers(module) == before
     change(module)
-    after = [layer.name for layer in TorchModel(module).places(image())]
-    assert after == [layer.name for layer in TorchModel(copy.deepcopy(module)).places(image())] != before
+    after = layers(module)
+    assert after == layers(copy.deepcopy(module)) != before
 
 
 class Linked(nn.Module):

@@ -76,7 +76,7 @@ class Watch(TorchFunctionMode):
 
     def start(self, image: torch.Tensor) -> torch.Tensor:
         """The image, as it goes into the model."""
-        self._live[image], self._same[image], self.rows = True, image._version, image.shape[0]
+        self._live[image], self._same[image], self.rows = True, _version(image), image.shape[0]
         return image
 
     def before_head(self, outputs: Any) -> tuple[Any, str]:
@@ -102,7 +102,7 @@ class Watch(TorchFunctionMode):
         marks = self._marks(kind, args, kwargs) if self.kinds is None else []
         y = self._known_kind(rule, kind, facts, func, args, kwargs) if kind else self._other(rule, func, args, kwargs)
         if func in KEEPING and args and self._is_image(args[0]):
-            self._same[y] = y._version
+            self._same[y] = _version(y)
         for mark in marks:
             mark.update((t, True) for t in _tensors(y))
         return y
@@ -155,7 +155,7 @@ class Watch(TorchFunctionMode):
 
     def _is_image(self, x: torch.Tensor) -> bool:
         """Whether `x` is the image, and nothing was written into it."""
-        return bool(self._same.get(x) == x._version)
+        return x in self._same and bool(self._same[x] == _version(x))
 
     def _known(self, x: torch.Tensor) -> Op | None:
         """The operation that gave `x`, where neither `x` nor what that was given has been overwritten since."""
@@ -173,6 +173,11 @@ class Watch(TorchFunctionMode):
         for t in carried:
             _refuse(bent, t)
         return y
+
+
+def _version(t: torch.Tensor) -> int | None:
+    """How often a tensor was written; None for one of inference mode, into which nobody can write here."""
+    return None if t.is_inference() else t._version
 
 
 @cache
