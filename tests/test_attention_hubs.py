@@ -131,7 +131,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "of channels": (
         lambda: timm.create_model("xcit_nano_12_p16_224", img_size=64, depth=1).double(),
-        "gives the 32 tokens of a grid",
+        "attends over 32 tokens",
     ),
 }
 

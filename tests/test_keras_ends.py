@@ -199,5 +199,7 @@ def test_masks_of_a_layer_in_another_precision_go_over_the_image(policy: str) ->
 
 def test_what_keras_says_in_bold_is_told() -> None:
     flat = keras.Sequential([keras.Input((12,)), layers.Dense(3)])
-    with pytest.raises(ModelError, match=r"failed on an input of shape \(1, 4, 4, 3\): .*(nvalid input shape|ncompatible)"):
+    with pytest.raises(
+        ModelError, match=r"failed on an input of shape \(1, 4, 4, 3\): .*(nvalid input shape|ncompatible)"
+    ):
         sl.explain(flat, np.ones((1, 4, 4, 3), np.float32), method="gradient")

@@ -136,8 +136,8 @@ def attention_layers(layers: Sequence[Layer]) -> tuple[list[Layer], Layer]:
         )
     if not last:
         raise ModelError(
-            f"a model was given of which no layer after the last attention gives the {counts[0]} tokens of a grid, images "
-            "first, so that nothing tells which of them the score reads.",
+            f"a model was given that attends over {counts[0]} tokens or channels; no layer after that gives as many tokens, "
+            "images first, so that nothing tells which of them the score reads.",
             _NO_ATTENTION,
         )
     return found, last[-1]
