@@ -353,5 +353,5 @@ def test_tokens_of_which_the_class_alone_is_read_are_no_map_where_no_others_are_
 
 def test_attention_cannot_be_followed_where_no_layer_gives_the_tokens_at_its_end() -> None:
     torch.manual_seed(0)
-    with pytest.raises(sl.ModelError, match="attends over 55 tokens .* no layer after that gives as many"):
+    with pytest.raises(sl.ModelError, match=r"attends over 55 tokens .* no layer after that gives as many"):
         sl.explain(livened(TokensFirst(whole=False)), wide(), method="attention-rollout")
