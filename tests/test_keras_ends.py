@@ -178,8 +178,8 @@ def test_a_parameter_as_long_as_the_batch_is_no_batch() -> None:
     close(adapted.run(IMAGES, edit=edit).outputs, numbers(more.outputs)[:3], 1e-13)
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float64"])
-def test_masks_of_a_layer_in_another_precision_go_over_the_image(policy: str) -> None:
+@pytest.mark.parametrize(("policy", "error"), [("mixed_float16", 4e-3), ("mixed_bfloat16", 3e-2), ("float64", 1e-5)])
+def test_masks_of_a_layer_in_another_precision_go_over_the_image(policy: str, error: float) -> None:
     def net(dtype: str) -> keras.Model:
         keras.utils.set_random_seed(1)
         keras.config.set_dtype_policy(dtype)
@@ -194,7 +194,7 @@ def test_masks_of_a_layer_in_another_precision_go_over_the_image(policy: str) ->
         keras.config.set_dtype_policy(before)
     x = np.random.default_rng(0).uniform(0, 1, (1, 12, 10, 3)).astype(np.float32)
     found, expected = (sl.explain(m, x, method="score-cam", target=1).attribution for m in (other, plain))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=error * np.abs(expected).max())
 
 
 def test_what_keras_says_in_bold_is_told() -> None:

@@ -13,6 +13,7 @@ The text is two lines: what was given and what was expected; then the usual fix.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -59,6 +60,13 @@ class PreprocessingWarning(UserWarning):
 def one_line(text: str) -> str:
     """`text` with its line breaks and runs of blanks made single blanks."""
     return " ".join(text.split())
+
+
+def told_by(error: Exception) -> str:
+    """The line of a library's error that tells what happened: Keras says first in which call, and writes in bold what."""
+    lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines()]
+    told = (line for line in lines if line and not line.startswith("Exception encountered when calling"))
+    return next(told, type(error).__name__)
 
 
 def nearest(word: str, known: Iterable[str], many: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ from sightline import methods as _methods  # noqa: F401  enters every method
 from sightline.asking import Request, ask
 from sightline.auto import choose
 from sightline.describe import describe
-from sightline.errors import MethodError, ModelError, SightlineError, nearest
+from sightline.errors import MethodError, ModelError, SightlineError, nearest, told_by
 from sightline.explanation import Explanation
 from sightline.images import MAX_PIXELS
 from sightline.inputs import Given, is_input, take
@@ -164,13 +163,6 @@ def refusals(name: str, shape: tuple[int, ...]) -> Iterator[None]:
                 "Give smaller images, or another device= (--device).",
             ) from error
         raise ModelError(
-            f"{name} failed on an input of shape {shape}: {_said(error)}",
+            f"{name} failed on an input of shape {shape}: {told_by(error)}",
             "Check the input's size and channels (preprocess=, --preprocess) against what the model was trained on.",
         ) from error
-
-
-def _said(error: Exception) -> str:
-    """The line that tells what happened: Keras says first in which call, and writes in bold what."""
-    lines = [re.sub(r"\x1b\[\d+m", "", line).strip() for line in str(error).splitlines()]
-    told = (line for line in lines if line and not line.startswith("Exception encountered when calling"))
-    return next(told, type(error).__name__)

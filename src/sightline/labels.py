@@ -80,7 +80,7 @@ def index_of(spec: int | str, labels: Sequence[str]) -> int:
         )
     if found:
         return found[0]
-    if (unnamed_class := re.fullmatch(r"class (\d+)", name)) and not found:  # as one without a name is called
+    if unnamed_class := re.fullmatch(r"class (\d+)", name):  # as one without a name is called
         return int(unnamed_class[1])
     unnamed = "Give an index, or name the classes with labels."
     hint = nearest(name, labels, "`sightline labels MODEL`") if labels else unnamed

@@ -32,7 +32,7 @@ def deep_lift(
     keeps positive and negative contributions apart where an activation follows weights; elsewhere it is "rescale". A
     rise of a maximum goes to the image's winner, a fall to the reference's. It depends on the reference, and two nets
     that compute the same function may get different maps. Check: `residual`, the share of the score's change that the
-    sum leaves unexplained: more than rounding where a model puts its images on another axis than the first, or bends
-    values by operations that no rule sees.
+    sum leaves unexplained: more than rounding where images cannot be told from references (their axis is not the
+    first), or an operation bends values unseen.
     """
     return mean_over_references(model, x, target, [baseline], rescale if form == "rescale" else reveal_cancel)

@@ -80,14 +80,16 @@ def balanced(op: Op, *_: Array) -> Back:
 
 def _images(op: Op, y: Array) -> int | None:
     """The axis of the images, counted from the end; None where there is one alone, to which everything belongs."""
+    if op.rows == 1:
+        return None
     axis = axis_of_images(op.rows, y.shape)
-    if axis is None and op.rows != 1:
+    if axis is None:
         raise ModelError(
             f"the model adds values of shape {tuple(y.shape)} (in {op.place or 'the model itself'!r}); transformer "
             f"attribution cannot tell the {op.rows} images apart.",
             "Explain one image at a time, or use generic-attention.",
         )
-    return None if op.rows == 1 or axis is None else axis - y.ndim
+    return axis - int(y.ndim)
 
 
 def _in_image(a: Array, images: int | None) -> Array:

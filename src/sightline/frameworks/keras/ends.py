@@ -78,9 +78,9 @@ def find_ends(model: keras.Model, inputs: Mapping[str, Any], image: str | None, 
     """The ends that the caller named; ModelError if one is missing or not there."""
     names = input_names(model)
     if names and (image is None or {image, *inputs} != set(names)):
-        missing = ", ".join(name for name in names if name not in inputs and name != image)
+        left = () if image is None else names  # any of them may be the image
+        missing = ", ".join(name for name in left if name not in inputs and name != image)
         given = f"the image input is {image!r}, with values for {', '.join(inputs) or 'no other'}"
-        missing = "" if image is None else missing  # any of them may be the image
         raise ModelError(
             f"{given}; the model has the inputs {', '.join(names)}"
             + (f", and {missing} is missing." if missing else "."),

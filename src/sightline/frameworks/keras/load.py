@@ -14,11 +14,9 @@ from sightline.labels import imagenet
 from sightline.preprocessing import keras_applications
 
 _ASSUMED = "class names: ImageNet's, assumed because the model has 1,000 outputs"
-
-
-_OTHERWISE = (
-    " For weights alone name their architecture (--model keras:NAME --weights FILE); for layers of your own a function "
-    "that makes the model (--model package.module:factory)."
+_FIX = (
+    "Check the file. For weights alone name their architecture (--model keras:NAME --weights FILE); for layers of your own "
+    "a function that makes the model (--model package.module:factory)."
 )
 
 
@@ -73,9 +71,7 @@ def _file(path: str, weights: str | None, trust: bool) -> Source:
                 f"the model {path!r} was given; loading it would run code that is in the file.",
                 "If you know who made it, allow that with trust=True (--trust).",
             ) from None
-        raise ModelError(
-            f"the model {path!r} was given; it cannot be read: {said}", "Check the file." + _OTHERWISE
-        ) from None
+        raise ModelError(f"the model {path!r} was given; it cannot be read: {said}", _FIX) from None
     if weights is not None:
         model = with_weights(model, weights)
     shape = getattr(model, "output_shape", None)

@@ -49,14 +49,12 @@ _BY_NAME = {"LeakyReLU": "leaky_relu", "ELU": "elu", "Tanh": "tanh", "Elu": "elu
 _BY_NAME |= {"Silu": "silu", "LeakyRelu": "leaky_relu", "Softmax": "softmax", "Sigmoid": "sigmoid"}
 
 
+_KEEPING = ("Random", "Gaussian", "Dropout", "SpatialDropout", "InputLayer", "Identity", "Cast")
+
+
 def _keeps(op: Operation) -> bool:
     """Whether an operation gives what it was given, outside of training."""
-    name = type(op).__name__
-    return name.startswith(("Random", "Gaussian", "Dropout", "SpatialDropout")) or name in (
-        "InputLayer",
-        "Identity",
-        "Cast",
-    )
+    return type(op).__name__.startswith(_KEEPING)
 
 
 @dataclass
@@ -116,9 +114,9 @@ class RuledPass(Pass):
             return self._as_it_is(op, args, kwargs, above)
         xs = tuple(leaf for leaf in tree.flatten((args, kwargs)) if backend.is_tensor(leaf))
         shallow = all(id(x) in self.shallow for x in xs) or not self.deep
-        outputs = self._leaf(op, xs, args, kwargs, shallow)
-        self.changed |= shallow and self._kind(op) not in ("conv", "linear") and not _keeps(op)
-        if shallow and self._kind(op) not in ("conv", "linear", "norm"):
+        outputs, kind = self._leaf(op, xs, args, kwargs, shallow), self._kind(op)
+        self.changed |= shallow and kind not in ("conv", "linear") and not _keeps(op)
+        if shallow and kind not in ("conv", "linear", "norm"):
             self.shallow |= {id(y): y for y in tree.flatten(outputs) if backend.is_tensor(y)}
         return outputs
 

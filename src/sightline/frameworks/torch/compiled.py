@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sightline.errors import ModelError
+from sightline.errors import ModelError, told_by
 from sightline.frameworks.torch.looks import HOOKS, look
 from sightline.frameworks.torch.pool import Spare
 
@@ -29,9 +29,8 @@ def compiled(spare: Spare) -> Callable[..., Any]:
         try:
             return inner(*args, **kwargs)
         except torch._dynamo.exc.TorchDynamoException as error:
-            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise ModelError(
-                f"compile=True was given; torch.compile cannot compile this model here: {said}",
+                f"compile=True was given; torch.compile cannot compile this model here: {told_by(error)}",
                 "Leave compile out; it needs a C++ compiler (CPU) or Triton (CUDA).",
             ) from error
 

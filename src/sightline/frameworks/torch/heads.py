@@ -8,9 +8,7 @@ from typing import Any
 
 import torch
 
-from sightline.frameworks.torch.ops import SOFTMAX, Func, T
-
-_CAST = {T.float, T.double, T.half, T.to}
+from sightline.frameworks.torch.ops import KEEPING, SOFTMAX, Func, T
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Head:
         """The head in another shape: `func` of what it gave, and `args` after that."""
         if func is T.view:  # what was given may lie otherwise in memory
             func = T.reshape
-        groups = self.groups if self.groups is None or func in _CAST else func(self.groups, *args, **kwargs)
+        groups = self.groups if self.groups is None or func in KEEPING else func(self.groups, *args, **kwargs)
         return replace(self, scores=func(self.scores, *args, **kwargs), groups=groups)
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sightline.errors import ModelError, nearest
+from sightline.errors import ModelError, nearest, told_by
 from sightline.frameworks import Source
 from sightline.frameworks.torch.load import with_weights
 from sightline.frameworks.torch.processors import carried
@@ -117,9 +117,8 @@ def _made(spec: str, make: Any) -> Any:
     try:
         return make()
     except Exception as error:
-        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(
-            f"{spec} was given; it could not be loaded: {said}",
+            f"{spec} was given; it could not be loaded: {told_by(error)}",
             "Check the name and the network, or give a file you have with weights (--weights FILE, and --preprocess).",
         ) from error
 

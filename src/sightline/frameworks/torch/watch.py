@@ -32,7 +32,7 @@ from sightline.frameworks.torch.heads import head_of
 from sightline.frameworks.torch.ops import CLAMP, KEEPING, KINDS, PASSING, RELU6, SHAPE, SIGMOID, SOFTMAX, Func, kind_of
 from sightline.model import Back, Bent, Instead, Op, Outgoing, Refused, Rule, Through
 
-HEADS = SOFTMAX | SIGMOID
+_HEADS = SOFTMAX | SIGMOID
 _FRESH = {"ReluBackward0", "HardtanhBackward0"}  # what these give is a tensor of its own
 COMPOSITE: dict[Func, Func] = {  # one operation to the mode: its body, which does not ask the mode about itself
     f: python_types.FunctionType(
@@ -64,7 +64,7 @@ class Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.asked is not None and func not in self.asked:
             return func(*args, **kwargs)
-        before: Any = (args[0] if args else kwargs["input"]) if func in HEADS else None
+        before: Any = (args[0] if args else kwargs["input"]) if func in _HEADS else None
         if before is not None and func.__name__.endswith("_"):
             before = before.clone()  # it is about to be overwritten
         y = func(*args, **kwargs) if self.rule is None else self._ruled(self.rule, func, args, kwargs)
@@ -186,7 +186,7 @@ def _asked(kinds: frozenset[str] | None) -> frozenset[Func]:
     kinds = kinds or frozenset()
     bent = {func for func, kind in KINDS.items() if kind in kinds}
     limited = RELU6 | CLAMP if "relu" in kinds else set()
-    return frozenset(HEADS | SHAPE | bent | limited | set(COMPOSITE))
+    return frozenset(_HEADS | SHAPE | bent | limited | set(COMPOSITE))
 
 
 def _written(forward: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
